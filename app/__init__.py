@@ -1,0 +1,1 @@
+"""Millrace: the producer side. HTTP API, ledger, dispatcher. It never imports `workers`."""

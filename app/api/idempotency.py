@@ -1,0 +1,89 @@
+"""`Idempotency-Key`: the same key and request get the same answer, the same key and another request 422.
+
+After the IETF draft "The Idempotency-Key HTTP Header Field". The answer is written in the transaction
+that creates what the request asked for, so there is never one without the other; requests that were
+refused are not remembered.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import Header
+from sqlalchemy import Connection, select
+from sqlalchemy.dialects.postgresql import insert
+
+from app.errors import Unprocessable
+from app.models import IdempotencyKey
+
+IdempotencyHeader = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=255,
+        description="Repeat a request safely: the same key and body give the same answer.",
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a request was answered."""
+
+    request_hash: str
+    status: int
+    location: str
+    body: dict[str, Any]
+
+
+def request_hash(*parts: object) -> str:
+    """A SHA-256, in hex, over the JSON of all that makes the request what it is."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def recall(tx: Connection, tenant_id: UUID, operation: str, key: str) -> Answer | None:
+    """The answer that the key got before, if any."""
+    row = tx.execute(
+        select(
+            IdempotencyKey.request_hash,
+            IdempotencyKey.status,
+            IdempotencyKey.location,
+            IdempotencyKey.body,
+        ).where(
+            IdempotencyKey.tenant_id == tenant_id,
+            IdempotencyKey.operation == operation,
+            IdempotencyKey.key == key,
+        )
+    ).one_or_none()
+    return None if row is None else Answer(**row._mapping)  # noqa: SLF001
+
+
+def remember(tx: Connection, tenant_id: UUID, operation: str, key: str, answer: Answer) -> bool:
+    """Keep the answer; False when a request with the same key was first (this waits for it to commit)."""
+    kept = tx.execute(
+        insert(IdempotencyKey)
+        .values(
+            tenant_id=tenant_id,
+            operation=operation,
+            key=key,
+            request_hash=answer.request_hash,
+            status=answer.status,
+            location=answer.location,
+            body=answer.body,
+        )
+        .on_conflict_do_nothing()
+    )
+    return kept.rowcount == 1
+
+
+def check_same(answer: Answer, request: str) -> Answer:
+    """The answer, if it was given to the same request. Raises Unprocessable."""
+    if answer.request_hash != request:
+        raise Unprocessable(
+            "This Idempotency-Key was used for another request. Use a new key for a new request.",
+            code="idempotency_key_reused",
+        )
+    return answer

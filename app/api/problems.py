@@ -1,0 +1,139 @@
+"""Errors as RFC 9457 problem+json: a stable `type`, and a `detail` that says what to do."""
+
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from starlette.exceptions import HTTPException
+
+from app.errors import MillraceError
+
+log = structlog.get_logger()
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_SECONDS = 5
+
+
+class FieldProblem(BaseModel):
+    """One field that is at fault."""
+
+    field: str
+    message: str
+
+
+class Problem(BaseModel):
+    """RFC 9457. `type` is `urn:millrace:problem:<code>` and never changes for a given cause."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: list[FieldProblem] | None = None
+
+
+def problem_response(
+    status: int,
+    code: str,
+    title: str,
+    detail: str,
+    *,
+    errors: list[FieldProblem] | None = None,
+    headers: dict[str, str] | None = None,
+) -> JSONResponse:
+    """The problem as an answer."""
+    problem = Problem(
+        type=f"urn:millrace:problem:{code}",
+        title=title,
+        status=status,
+        detail=detail,
+        errors=errors,
+    )
+    return JSONResponse(
+        problem.model_dump(exclude_none=True),
+        status_code=status,
+        media_type=MEDIA_TYPE,
+        headers=headers,
+    )
+
+
+def describe(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a route in OpenAPI: which problems it may answer with."""
+    return {
+        status: {
+            "description": HTTPStatus(status).phrase,
+            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        }
+        for status in sorted({401, 503, *statuses})
+    }
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error of ours, of the framework and of the database in this form."""
+    app.add_exception_handler(MillraceError, _ours)
+    app.add_exception_handler(HTTPException, _framework)
+    app.add_exception_handler(RequestValidationError, _validation)
+    app.add_exception_handler(OperationalError, _unavailable)
+    app.add_exception_handler(PoolTimeout, _unavailable)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+def _ours(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, MillraceError)
+    headers = {"WWW-Authenticate": "Bearer"} if error.status == HTTPStatus.UNAUTHORIZED else {}
+    if error.status == HTTPStatus.SERVICE_UNAVAILABLE:
+        headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    return problem_response(error.status, error.code, error.title, str(error), headers=headers)
+
+
+def _framework(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    phrase = HTTPStatus(error.status_code).phrase
+    return problem_response(
+        error.status_code,
+        phrase.lower().replace(" ", "_"),
+        phrase,
+        str(error.detail),
+        headers=dict(error.headers or {}),
+    )
+
+
+def _validation(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    errors = [
+        FieldProblem(field=".".join(str(part) for part in item["loc"]), message=item["msg"])
+        for item in error.errors()
+    ]
+    return problem_response(
+        422,
+        "invalid_parameters",
+        "Invalid parameters",
+        "Correct the fields listed in 'errors' and send the request again.",
+        errors=errors,
+    )
+
+
+def _unavailable(_: Request, error: Exception) -> JSONResponse:
+    log.error("http.database_away", error=type(error).__name__)
+    return problem_response(
+        503,
+        "unavailable",
+        "Temporarily unavailable",
+        "The database doesn't answer. Try again in a few seconds.",
+        headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
+    )
+
+
+def _unexpected(request: Request, error: Exception) -> JSONResponse:
+    log.error("http.unexpected", path=request.url.path, exc_info=error)
+    return problem_response(
+        500,
+        "internal",
+        "Internal error",
+        "Something went wrong on our side. Trying again may help; the cause is in the server's log.",
+    )

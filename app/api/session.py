@@ -1,0 +1,65 @@
+"""What a request gets: the engine, a transaction that commits at its end, and the tenant behind the key."""
+
+from collections.abc import Iterator
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Depends, Request, Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from sqlalchemy import Connection, Engine
+
+from app.errors import Unauthenticated
+from app.keys import tenant_of
+from app.settings import Settings
+from app.storage import Storage
+
+_bearer = HTTPBearer(auto_error=False, description="An API key: `millrace keys create TENANT`")
+
+
+def get_engine(request: Request) -> Engine:
+    """The process's engine."""
+    engine: Engine = request.app.state.engine
+    return engine
+
+
+def get_storage(request: Request) -> Storage:
+    """The object store."""
+    storage: Storage = request.app.state.storage
+    return storage
+
+
+def get_app_settings(request: Request) -> Settings:
+    """The process's settings."""
+    settings: Settings = request.app.state.settings
+    return settings
+
+
+EngineDep = Annotated[Engine, Depends(get_engine)]
+StorageDep = Annotated[Storage, Depends(get_storage)]
+SettingsDep = Annotated[Settings, Depends(get_app_settings)]
+
+
+def transaction(engine: EngineDep) -> Iterator[Connection]:
+    """One request, one transaction: committed when the route returns, before the answer is sent."""
+    with engine.begin() as connection:
+        yield connection
+
+
+Tx = Annotated[Connection, Depends(transaction, scope="function")]
+
+
+def current_tenant(
+    engine: EngineDep,
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
+) -> UUID:
+    """The tenant that the request's key belongs to. Raises Unauthenticated."""
+    if credentials is None:
+        raise Unauthenticated("Send an API key in the header 'Authorization: Bearer <key>'.")
+    with engine.connect() as connection:
+        tenant = tenant_of(connection, credentials.credentials)
+    if tenant is None:
+        raise Unauthenticated("The API key is unknown or revoked. Use one that is in force.")
+    return tenant
+
+
+CurrentTenant = Annotated[UUID, Depends(current_tenant)]

@@ -1,0 +1,1 @@
+"""RabbitMQ: the topology and the one publisher."""

@@ -1,0 +1,59 @@
+"""What travels: job id, kind, contract version, attempt and trace context, as a Celery task message.
+
+The wire format is Celery's message protocol 2
+(https://docs.celeryq.dev/en/stable/internals/protocol.html), so that stock workers and Flower read it.
+"""
+
+import json
+import socket
+from dataclasses import dataclass
+from uuid import UUID
+
+from amqp.basic_message import Message
+
+ORIGIN = f"dispatcher@{socket.gethostname()}"
+_EMBED = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobMessage:
+    """One delivery of one job. `attempt` is the attempt that this delivery is meant to start."""
+
+    job_id: UUID
+    kind: str
+    version: int
+    attempt: int
+    queue: str
+    traceparent: str | None = None
+
+    def encode(self) -> Message:
+        """The AMQP message, persistent."""
+        job_id = str(self.job_id)
+        headers: dict[str, object] = {
+            "lang": "py",
+            "task": self.kind,
+            "id": job_id,
+            "root_id": job_id,
+            "parent_id": None,
+            "group": None,
+            "retries": 0,
+            "eta": None,
+            "expires": None,
+            "timelimit": [None, None],
+            "argsrepr": "()",
+            "kwargsrepr": f"{{'attempt': {self.attempt}}}",
+            "origin": ORIGIN,
+            "ignore_result": True,
+        }
+        if self.traceparent is not None:
+            headers["traceparent"] = self.traceparent
+        arguments = {"job_id": job_id, "version": self.version, "attempt": self.attempt}
+        return Message(
+            json.dumps([[], arguments, _EMBED], separators=(",", ":")),
+            content_type="application/json",
+            content_encoding="utf-8",
+            delivery_mode=2,
+            correlation_id=job_id,
+            message_id=job_id,
+            application_headers=headers,
+        )

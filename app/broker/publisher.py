@@ -1,0 +1,148 @@
+"""The one publisher: many messages over one channel, their confirms awaited together.
+
+Waiting for each confirm in turn costs a round trip a message; a pipelined window costs one for all.
+Every wait is bounded (`confirm_timeout`), and a broker that refuses is not an error: the caller learns
+which messages were taken and keeps the others.
+"""
+
+import ssl
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from urllib.parse import unquote, urlsplit
+
+import amqp
+from amqp.exceptions import AMQPError
+
+from app.broker.message import JobMessage
+from app.broker.topology import EXCHANGE, declare
+from app.errors import BrokerAway
+from app.settings import Settings
+
+HEARTBEAT_SECONDS = 30
+
+
+@contextmanager
+def _broker() -> Iterator[None]:
+    """Whatever the broker or the network does to us is BrokerAway."""
+    try:
+        yield
+    except (AMQPError, OSError) as error:
+        raise BrokerAway(f"{type(error).__name__}: {error}") from error
+
+
+def connect(settings: Settings, *, heartbeat: int = HEARTBEAT_SECONDS) -> amqp.Connection:
+    """An open AMQP connection, each socket operation bounded by the confirm time-out.
+
+    Raises BrokerAway.
+    """
+    url = urlsplit(settings.broker_url.get_secret_value())
+    secure = url.scheme == "amqps"
+    host = url.hostname or "localhost"
+    connection = amqp.Connection(
+        host=f"{host}:{url.port or (5671 if secure else 5672)}",
+        userid=unquote(url.username or "guest"),
+        password=unquote(url.password or "guest"),
+        virtual_host=unquote(url.path[1:]) or "/",
+        ssl={"context": ssl.create_default_context(), "server_hostname": host} if secure else False,
+        heartbeat=heartbeat,
+        connect_timeout=5,
+        read_timeout=settings.confirm_timeout,
+        write_timeout=settings.confirm_timeout,
+        client_properties={"connection_name": "millrace-dispatcher"},
+    )
+    with _broker():
+        connection.connect()
+    return connection
+
+
+@dataclass(slots=True)
+class _Window:
+    """The messages of one batch that the broker has not answered yet, by delivery tag."""
+
+    waiting: dict[int, int]
+    refused: set[int]
+
+    def settle(self, tag: int, multiple: bool, *, taken: bool) -> None:
+        tags = [known for known in self.waiting if known <= tag] if multiple else [tag]
+        for known in tags:
+            index = self.waiting.pop(known, None)
+            if index is not None and not taken:
+                self.refused.add(index)
+
+
+class Publisher:
+    """A connection to the broker with a confirming channel; not for use by several threads.
+
+    Raises BrokerAway from any method when the broker is away: close it and make a new one.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._timeout = settings.confirm_timeout
+        self._connection = connect(settings)
+        with _broker():
+            self._channel = self._connection.channel()
+            declare(self._channel)
+            self._channel.confirm_select()
+        self._next_tag = 1
+        self._window = _Window({}, set())
+        self._unroutable: set[str] = set()
+        events = self._channel.events  # type: ignore[attr-defined]  # the stubs lack it
+        events["basic_ack"].add(self._on_ack)
+        events["basic_nack"].add(self._on_nack)
+        events["basic_return"].add(self._on_return)
+
+    def publish(self, messages: Sequence[JobMessage]) -> list[bool]:
+        """Publish all, wait for all answers; True where the broker took the message for good.
+
+        A message that no queue is bound for, or that a full queue refused, is False. Raises
+        BrokerAway when not all answers came in time: then any of them may have been taken.
+        """
+        self._window = _Window({}, set())
+        self._unroutable.clear()
+        with _broker():
+            for index, message in enumerate(messages):
+                self._window.waiting[self._next_tag] = index
+                self._next_tag += 1
+                self._channel.basic_publish(
+                    message.encode(), EXCHANGE, routing_key=message.queue, mandatory=True
+                )
+            self._await_confirms()
+        return [
+            index not in self._window.refused and str(message.job_id) not in self._unroutable
+            for index, message in enumerate(messages)
+        ]
+
+    def keep_alive(self) -> None:
+        """Read what the broker sent and send a heartbeat when one is due; call it every second or so."""
+        with _broker():
+            with suppress(TimeoutError):
+                self._connection.drain_events(timeout=0.001)
+            self._connection.heartbeat_tick()
+
+    def close(self) -> None:
+        """Close politely; never raises and never hangs."""
+        try:
+            self._connection.close()
+        except (AMQPError, OSError):
+            self._connection.collect()
+
+    def _await_confirms(self) -> None:
+        deadline = time.monotonic() + self._timeout
+        while self._window.waiting:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError(f"{len(self._window.waiting)} confirms are missing")
+            self._connection.drain_events(timeout=left)
+
+    def _on_ack(self, tag: int, multiple: bool) -> None:
+        self._window.settle(tag, multiple, taken=True)
+
+    def _on_nack(self, tag: int, multiple: bool) -> None:
+        self._window.settle(tag, multiple, taken=False)
+
+    def _on_return(
+        self, _error: Exception, _exchange: str, _routing_key: str, message: amqp.Message
+    ) -> None:
+        self._unroutable.add(message.properties["message_id"])

@@ -1,0 +1,118 @@
+"""Every exchange, queue, binding and policy of the product, declared here alone.
+
+`infra/rabbitmq/definitions.json` is this module's `definitions()`, written by `millrace topology export`
+and held equal by a test. What correctness rests on (queue type, dead-letter exchange, at-least-once
+dead-lettering, refusing instead of dropping when full) is a queue argument, because a lost policy must
+not turn a dead letter into a lost one. What an operator may tune (delivery limit, length) is a policy.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from amqp import Channel
+
+VHOST = "millrace"
+EXCHANGE = "millrace"
+DEAD_LETTER_EXCHANGE = "millrace.dead"
+DEAD_LETTER_QUEUE = "dead"
+
+DELIVERY_LIMIT = 20
+"""Redeliveries after which the broker dead-letters a message; the ledger's own attempt limit comes first."""
+MAX_LENGTH = 10_000
+"""Messages a work queue holds before it refuses more; the rest of the backlog waits in the outbox."""
+
+
+class Queue(StrEnum):
+    """The work queues, most urgent first. Each has a worker pool of its own."""
+
+    HIGH = "high"
+    DEFAULT = "default"
+    LOW = "low"
+
+
+@dataclass(frozen=True, slots=True)
+class QueueSpec:
+    """A queue, the exchange that feeds it and the routing key that it is bound with."""
+
+    name: str
+    exchange: str
+    routing_key: str
+    arguments: dict[str, str]
+
+
+WORK_QUEUE_ARGUMENTS = {
+    "x-queue-type": "quorum",
+    "x-dead-letter-exchange": DEAD_LETTER_EXCHANGE,
+    "x-dead-letter-strategy": "at-least-once",
+    "x-overflow": "reject-publish",
+}
+EXCHANGES = (EXCHANGE, DEAD_LETTER_EXCHANGE)
+QUEUES = (
+    *(QueueSpec(queue.value, EXCHANGE, queue.value, WORK_QUEUE_ARGUMENTS) for queue in Queue),
+    QueueSpec(DEAD_LETTER_QUEUE, DEAD_LETTER_EXCHANGE, "#", {"x-queue-type": "quorum"}),
+)
+
+
+def declare(channel: Channel) -> None:
+    """Declare everything but the policies; safe to repeat.
+
+    Raises amqp.PreconditionFailed when the broker has a queue of that name with other arguments.
+    """
+    for exchange in EXCHANGES:
+        channel.exchange_declare(exchange, type="topic", durable=True, auto_delete=False)
+    for queue in QUEUES:
+        channel.queue_declare(
+            queue.name, durable=True, auto_delete=False, arguments=dict(queue.arguments)
+        )
+        channel.queue_bind(queue.name, queue.exchange, queue.routing_key)
+
+
+def definitions() -> dict[str, Any]:
+    """The same as RabbitMQ's definitions file, policies included; no users and no permissions."""
+    return {
+        "vhosts": [{"name": VHOST}],
+        "exchanges": [
+            {
+                "name": name,
+                "vhost": VHOST,
+                "type": "topic",
+                "durable": True,
+                "auto_delete": False,
+                "internal": False,
+                "arguments": {},
+            }
+            for name in EXCHANGES
+        ],
+        "queues": [
+            {
+                "name": queue.name,
+                "vhost": VHOST,
+                "durable": True,
+                "auto_delete": False,
+                "arguments": queue.arguments,
+            }
+            for queue in QUEUES
+        ],
+        "bindings": [
+            {
+                "source": queue.exchange,
+                "vhost": VHOST,
+                "destination": queue.name,
+                "destination_type": "queue",
+                "routing_key": queue.routing_key,
+                "arguments": {},
+            }
+            for queue in QUEUES
+        ],
+        "policies": [
+            {
+                "vhost": VHOST,
+                "name": "work-queues",
+                "pattern": "^(" + "|".join(queue.value for queue in Queue) + ")$",
+                "apply-to": "queues",
+                "definition": {"delivery-limit": DELIVERY_LIMIT, "max-length": MAX_LENGTH},
+                "priority": 0,
+            }
+        ],
+    }

@@ -1,0 +1,98 @@
+"""The error tree of the product: every error that a caller may see carries its HTTP status.
+
+    MillraceError
+    ├── InvalidRequest              400  the request itself is broken
+    │   ├── Unauthenticated         401
+    │   ├── NotFound                404
+    │   ├── TooLarge                413
+    │   ├── UnsupportedMediaType    415
+    │   └── Unprocessable           422  well-formed, but it can't be done as asked
+    ├── Unavailable                 503  a part we depend on is away; try again later
+    │   └── BrokerAway              503  RabbitMQ is
+    └── LostLease                   500  the job was taken over or cancelled while it ran (workers only)
+
+`code` is stable and becomes the problem's `type`; the message is one sentence that says what to do.
+"""
+
+from typing import ClassVar
+
+
+class MillraceError(Exception):
+    """Root of the tree. `str(error)` is safe to show to the caller."""
+
+    status: ClassVar[int] = 500
+    title: ClassVar[str] = "Internal error"
+    code: str = "internal"
+
+    def __init__(self, message: str, *, code: str | None = None) -> None:
+        super().__init__(message)
+        if code is not None:
+            self.code = code
+
+
+class InvalidRequest(MillraceError):
+    """The request can't be understood."""
+
+    status = 400
+    title = "Invalid request"
+    code = "invalid_request"
+
+
+class Unauthenticated(InvalidRequest):
+    """No API key, or one that is unknown or revoked."""
+
+    status = 401
+    title = "Authentication needed"
+    code = "unauthenticated"
+
+
+class NotFound(InvalidRequest):
+    """No such thing in this tenant."""
+
+    status = 404
+    title = "Not found"
+    code = "not_found"
+
+
+class TooLarge(InvalidRequest):
+    """The body is over a limit."""
+
+    status = 413
+    title = "Too large"
+    code = "too_large"
+
+
+class UnsupportedMediaType(InvalidRequest):
+    """A content type, or content, that this call doesn't take."""
+
+    status = 415
+    title = "Unsupported media type"
+    code = "unsupported_media_type"
+
+
+class Unprocessable(InvalidRequest):
+    """Well-formed, but it can't be done as asked."""
+
+    status = 422
+    title = "Can't be processed"
+    code = "unprocessable"
+
+
+class Unavailable(MillraceError):
+    """A part we depend on is away."""
+
+    status = 503
+    title = "Temporarily unavailable"
+    code = "unavailable"
+
+
+class BrokerAway(Unavailable):
+    """RabbitMQ doesn't answer, closed the connection, or left confirms out for too long."""
+
+    code = "broker_away"
+
+
+class LostLease(MillraceError):
+    """The attempt no longer owns its job; whatever it wrote must be rolled back."""
+
+    code = "lost_lease"

@@ -1,0 +1,10 @@
+"""Ids: UUIDv7 (RFC 9562), so that they sort by time and index inserts stay local."""
+
+from uuid import UUID
+
+from uuid_utils import uuid7 as _uuid7
+
+
+def new_id() -> UUID:
+    """A fresh UUIDv7."""
+    return UUID(int=_uuid7().int)

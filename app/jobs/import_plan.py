@@ -1,0 +1,22 @@
+"""Read an uploaded file once and cut it into chunks."""
+
+from typing import ClassVar
+from uuid import UUID
+
+from app.broker.topology import Queue
+from app.ledger.contract import JobContract, JobSpec
+from app.ledger.retry import RetryPolicy
+
+
+class ImportPlan(JobContract):
+    """The import to plan. Safe to run again: chunks, jobs and row counts commit together."""
+
+    spec: ClassVar[JobSpec] = JobSpec(
+        kind="import.plan",
+        queue=Queue.DEFAULT,
+        retry=RetryPolicy(attempts=5, base_seconds=2, cap_seconds=60),
+        soft_seconds=600,
+        hard_seconds=660,
+    )
+
+    import_id: UUID

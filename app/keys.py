@@ -1,0 +1,81 @@
+"""Tenants and API keys: made by an operator, checked on every request."""
+
+import hashlib
+import secrets
+from contextlib import suppress
+from uuid import UUID
+
+from sqlalchemy import Connection, insert, select, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.sql import func
+
+from app.errors import NotFound, Unprocessable
+from app.ids import new_id
+from app.models import ApiKey, Tenant
+
+PREFIX = "mr_"
+
+
+def create_tenant(tx: Connection, *, name: str, email: str) -> UUID:
+    """A new tenant. Raises Unprocessable when the name is taken."""
+    created: UUID | None = tx.execute(
+        upsert(Tenant)
+        .values(id=new_id(), name=name, email=email)
+        .on_conflict_do_nothing(index_elements=[Tenant.name])
+        .returning(Tenant.id)
+    ).scalar_one_or_none()
+    if created is None:
+        raise Unprocessable(f"There is a tenant called {name!r} already.", code="tenant_exists")
+    return created
+
+
+def find_tenant(tx: Connection, name_or_id: str) -> UUID:
+    """The tenant of that name or id. Raises NotFound."""
+    same = Tenant.name == name_or_id
+    with suppress(ValueError):
+        same = same | (Tenant.id == UUID(name_or_id))
+    found: UUID | None = tx.execute(select(Tenant.id).where(same)).scalar_one_or_none()
+    if found is None:
+        raise NotFound(
+            f"There is no tenant {name_or_id!r}. Create it: millrace tenants create NAME"
+        )
+    return found
+
+
+def create_key(tx: Connection, tenant_id: UUID, *, name: str) -> tuple[UUID, str]:
+    """A new key: its id, and the key itself, which is shown this once and kept only as a hash."""
+    key = PREFIX + secrets.token_urlsafe(32)
+    key_id = new_id()
+    tx.execute(
+        insert(ApiKey).values(
+            id=key_id,
+            tenant_id=tenant_id,
+            name=name,
+            prefix=key[: len(PREFIX) + 6],
+            key_hash=_hash(key),
+        )
+    )
+    return key_id, key
+
+
+def revoke_key(tx: Connection, key_id: UUID) -> None:
+    """Put the key out of force; it stays listed. Raises NotFound."""
+    changed = tx.execute(
+        update(ApiKey)
+        .where(ApiKey.id == key_id, ApiKey.revoked_at.is_(None))
+        .values(revoked_at=func.now())
+    )
+    if changed.rowcount == 0:
+        raise NotFound(f"There is no key {key_id} in force.")
+
+
+def tenant_of(tx: Connection, key: str) -> UUID | None:
+    """The tenant of a key in force."""
+    found: UUID | None = tx.execute(
+        select(ApiKey.tenant_id).where(ApiKey.key_hash == _hash(key), ApiKey.revoked_at.is_(None))
+    ).scalar_one_or_none()
+    return found
+
+
+def _hash(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()

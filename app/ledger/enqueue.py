@@ -1,0 +1,128 @@
+"""Put work into the ledger, inside the caller's own transaction: it is there if and only if they commit."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import Connection, text
+
+from app.ids import new_id
+from app.ledger.contract import JobContract
+
+OUTBOX_CHANNEL = "millrace_outbox"
+"""NOTIFY on this channel, with no payload, says that the outbox has something new."""
+
+_INSERT = text("""
+    WITH wanted AS (
+        SELECT * FROM jsonb_to_recordset(CAST(:jobs AS jsonb)) AS j(
+            id uuid, kind text, version int, queue text, payload jsonb, max_attempts int,
+            run_at timestamptz, unique_key text)
+    ), job AS (
+        INSERT INTO jobs (id, tenant_id, kind, version, queue, state, payload, max_attempts,
+                          run_at, unique_key, parent_id, traceparent)
+        SELECT id, :tenant_id, kind, version, queue, 'scheduled', payload, max_attempts,
+               coalesce(run_at, clock_timestamp()), unique_key, :parent_id, :traceparent
+        FROM wanted
+        ON CONFLICT (tenant_id, kind, unique_key) WHERE unique_key IS NOT NULL DO NOTHING
+        RETURNING id, tenant_id, queue, run_at
+    ), boxed AS (
+        INSERT INTO outbox (job_id, tenant_id, queue, run_at)
+        SELECT id, tenant_id, queue, run_at FROM job
+    ), logged AS (
+        INSERT INTO job_history (tenant_id, job_id, at, event, to_state, attempt)
+        SELECT tenant_id, id, clock_timestamp(), 'enqueue', 'scheduled', 0 FROM job
+    )
+    SELECT id, pg_notify('millrace_outbox', '') FROM job
+""")
+_EXISTING = text("""
+    SELECT id FROM jobs WHERE tenant_id = :tenant_id AND kind = :kind AND unique_key = :unique_key
+""")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewJob:
+    """A job to be. `run_at` in the past or None means now, by the database's
+    clock. At most one job of a kind has a given
+    `unique_key` in a tenant, for as long as that job is kept.
+    """
+
+    job: JobContract
+    run_at: datetime | None = None
+    unique_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Enqueued:
+    """`created` is False when a job with that unique key was there already; `id` is then that job's."""
+
+    id: UUID
+    created: bool
+
+
+def enqueue(
+    tx: Connection,
+    tenant_id: UUID,
+    job: JobContract,
+    *,
+    run_at: datetime | None = None,
+    unique_key: str | None = None,
+    parent_id: UUID | None = None,
+    traceparent: str | None = None,
+) -> Enqueued:
+    """Add one job and its outbox row to the transaction `tx`."""
+    new = NewJob(job=job, run_at=run_at, unique_key=unique_key)
+    return enqueue_many(tx, tenant_id, [new], parent_id=parent_id, traceparent=traceparent)[0]
+
+
+def enqueue_many(
+    tx: Connection,
+    tenant_id: UUID,
+    jobs: Sequence[NewJob],
+    *,
+    parent_id: UUID | None = None,
+    traceparent: str | None = None,
+) -> list[Enqueued]:
+    """Add jobs of one tenant in one statement; the answers are in the order of `jobs`."""
+    ids = [new_id() for _ in jobs]
+    rows = [_row(job_id, new) for job_id, new in zip(ids, jobs, strict=True)]
+    answer = tx.execute(
+        _INSERT,
+        {
+            "jobs": json.dumps(rows),
+            "tenant_id": tenant_id,
+            "parent_id": parent_id,
+            "traceparent": traceparent,
+        },
+    )
+    created = {row.id for row in answer}
+    return [
+        Enqueued(job_id, True)
+        if job_id in created
+        else Enqueued(_existing(tx, tenant_id, new), False)
+        for job_id, new in zip(ids, jobs, strict=True)
+    ]
+
+
+def _row(job_id: UUID, new: NewJob) -> dict[str, object]:
+    spec = new.job.spec
+    return {
+        "id": str(job_id),
+        "kind": spec.kind,
+        "version": spec.version,
+        "queue": spec.queue.value,
+        "payload": new.job.model_dump(mode="json"),
+        "max_attempts": spec.retry.attempts,
+        "run_at": new.run_at.isoformat() if new.run_at else None,
+        "unique_key": new.unique_key,
+    }
+
+
+def _existing(tx: Connection, tenant_id: UUID, new: NewJob) -> UUID:
+    """The job that holds the unique key. The conflict waited for its transaction, so it is visible."""
+    found: UUID = tx.execute(
+        _EXISTING,
+        {"tenant_id": tenant_id, "kind": new.job.spec.kind, "unique_key": new.unique_key},
+    ).scalar_one()
+    return found

@@ -1,0 +1,74 @@
+"""The states of a job and the one table of how it may move between them.
+
+scheduled --dispatch--> queued --claim--> running --succeed--> succeeded
+    ^                                        |------retry----> scheduled
+    |                                        |------snooze---> scheduled
+    |                                        |------die------> dead
+    |<------------------replay-------------- dead
+scheduled | queued --expire--> dead
+scheduled | queued | running --cancel--> cancelled
+running --take_over--> running      (its worker is gone: the next attempt begins)
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+
+
+class State(StrEnum):
+    """Where a job stands."""
+
+    SCHEDULED = "scheduled"
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    DEAD = "dead"
+    CANCELLED = "cancelled"
+
+
+class Event(StrEnum):
+    """What moves a job. The history stores these names."""
+
+    ENQUEUE = "enqueue"
+    DISPATCH = "dispatch"
+    CLAIM = "claim"
+    TAKE_OVER = "take_over"
+    SUCCEED = "succeed"
+    RETRY = "retry"
+    SNOOZE = "snooze"
+    DIE = "die"
+    EXPIRE = "expire"
+    CANCEL = "cancel"
+    REPLAY = "replay"
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """From any of `sources` to `target`."""
+
+    sources: frozenset[State]
+    target: State
+
+
+def _move(*sources: State, to: State) -> Move:
+    return Move(frozenset(sources), to)
+
+
+TRANSITIONS: Mapping[Event, Move] = MappingProxyType(
+    {
+        Event.ENQUEUE: _move(to=State.SCHEDULED),
+        Event.DISPATCH: _move(State.SCHEDULED, to=State.QUEUED),
+        Event.CLAIM: _move(State.QUEUED, to=State.RUNNING),
+        Event.TAKE_OVER: _move(State.RUNNING, to=State.RUNNING),
+        Event.SUCCEED: _move(State.RUNNING, to=State.SUCCEEDED),
+        Event.RETRY: _move(State.RUNNING, to=State.SCHEDULED),
+        Event.SNOOZE: _move(State.RUNNING, to=State.SCHEDULED),
+        Event.DIE: _move(State.RUNNING, to=State.DEAD),
+        Event.EXPIRE: _move(State.SCHEDULED, State.QUEUED, to=State.DEAD),
+        Event.CANCEL: _move(State.SCHEDULED, State.QUEUED, State.RUNNING, to=State.CANCELLED),
+        Event.REPLAY: _move(State.DEAD, to=State.SCHEDULED),
+    }
+)
+
+FINISHED = frozenset({State.SUCCEEDED, State.DEAD, State.CANCELLED})

@@ -1,0 +1,20 @@
+"""Alembic's entry point: one transaction, under a lock, so that two deployments can't migrate at once."""
+
+from alembic import context
+from sqlalchemy import text
+
+from app.db import make_engine
+from app.models import Base
+from app.settings import get_settings
+
+MIGRATION_LOCK = 0x6D696C6C  # "mill"
+
+settings = context.config.attributes.get("settings") or get_settings()
+engine = make_engine(settings, pool_size=1, application_name="millrace-migrate")
+with engine.begin() as connection:
+    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
+    context.configure(
+        connection=connection, target_metadata=Base.metadata, compare_server_default=True
+    )
+    context.run_migrations()
+engine.dispose()

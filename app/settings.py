@@ -1,0 +1,79 @@
+"""Every setting of every process, read from the environment (`MILLRACE_*`) once per process."""
+
+from functools import lru_cache
+from typing import Annotated
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+MIB = 1024 * 1024
+
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class Settings(BaseSettings):
+    """Units are in the names; sizes are bytes, times are seconds."""
+
+    model_config = SettingsConfigDict(env_prefix="MILLRACE_", extra="ignore", frozen=True)
+
+    database_url: SecretStr = Field(
+        description="postgresql://user:password@host:port/database",
+    )
+    broker_url: SecretStr = Field(description="amqp://user:password@host:port/vhost")
+
+    s3_endpoint_url: str | None = Field(
+        default=None, description="None means AWS itself; set it for SeaweedFS, rclone, R2, ..."
+    )
+    s3_region: str = "us-east-1"
+    s3_bucket: Annotated[str, Field(min_length=3)] = "millrace"
+    s3_access_key_id: str | None = None
+    s3_secret_access_key: SecretStr | None = None
+    s3_checksums: bool = Field(
+        default=False,
+        description="Send the newer checksum headers; AWS takes them, several other stores do not.",
+    )
+
+    smtp_host: str = "localhost"
+    smtp_port: int = 25
+    smtp_username: str | None = None
+    smtp_password: SecretStr | None = None
+    smtp_starttls: bool = False
+    smtp_timeout: Seconds = 10.0
+    mail_from: str = "Millrace <no-reply@millrace.example>"
+    public_url: str = Field(default="http://localhost:8000", description="Used in links in mail.")
+
+    upload_max_bytes: Annotated[int, Field(gt=0)] = 5 * 1024 * MIB
+    upload_part_bytes: Annotated[int, Field(ge=5 * MIB)] = 8 * MIB
+    import_chunk_bytes: Annotated[int, Field(ge=1)] = 2 * MIB
+
+    db_pool_size: Annotated[int, Field(ge=1)] = Field(
+        default=10, description="Connections of one web process."
+    )
+    dispatch_batch_size: Annotated[int, Field(ge=1, le=5000)] = 500
+    dispatch_poll_seconds: Seconds = 1.0
+    confirm_timeout: Seconds = Field(
+        default=15.0, description="How long the dispatcher waits for a batch's broker confirms."
+    )
+    lease_seconds: Seconds = Field(
+        default=60.0,
+        description="A running job whose worker is silent for this long is up for grabs.",
+    )
+
+    worker_concurrency: Annotated[int, Field(ge=1)] = 2
+    worker_max_tasks_per_child: Annotated[int, Field(ge=1)] = 1000
+    worker_max_memory_per_child_kib: Annotated[int, Field(ge=1)] = 400_000
+    worker_drain_seconds: Seconds = Field(
+        default=25.0, description="How long a worker told to stop may go on with what it runs."
+    )
+
+    heartbeat_file: str | None = Field(
+        default=None, description="Touched every few seconds by a live worker or dispatcher."
+    )
+    log_json: bool = True
+    log_level: str = "INFO"
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """The process's settings. Raises pydantic's ValidationError that names what is missing."""
+    return Settings()  # pyright: ignore[reportCallIssue]

@@ -1,0 +1,142 @@
+"""S3: the bytes. One small class over boto3, limited to what AWS, SeaweedFS and rclone all do."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Literal
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from app.settings import Settings
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+READ_BLOCK_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A stored part of a multipart upload; numbers start at 1."""
+
+    number: int
+    etag: str
+
+
+class Storage:
+    """One bucket. Safe to share between threads. Raises botocore's errors as they come."""
+
+    def __init__(self, client: "S3Client", bucket: str) -> None:
+        self._client = client
+        self.bucket = bucket
+
+    def ensure_bucket(self) -> None:
+        """Create the bucket unless it is there."""
+        try:
+            self._client.head_bucket(Bucket=self.bucket)
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in {"404", "NoSuchBucket"}:
+                raise
+            self._client.create_bucket(Bucket=self.bucket)
+
+    def check(self) -> None:
+        """Raise unless the bucket answers."""
+        self._client.head_bucket(Bucket=self.bucket)
+
+    def put(self, key: str, body: bytes, *, content_type: str) -> None:
+        """Store a small object whole."""
+        self._client.put_object(Bucket=self.bucket, Key=key, Body=body, ContentType=content_type)
+
+    def begin_multipart(self, key: str, *, content_type: str) -> str:
+        """Open a multipart upload; returns its id."""
+        answer = self._client.create_multipart_upload(
+            Bucket=self.bucket, Key=key, ContentType=content_type
+        )
+        return answer["UploadId"]
+
+    def put_part(self, key: str, upload_id: str, number: int, body: bytes) -> Part:
+        """Store part `number` (from 1). All parts but the last are at least 5 MiB."""
+        answer = self._client.upload_part(
+            Bucket=self.bucket, Key=key, UploadId=upload_id, PartNumber=number, Body=body
+        )
+        return Part(number, answer["ETag"])
+
+    def complete_multipart(self, key: str, upload_id: str, parts: list[Part]) -> None:
+        """Turn the parts into the object."""
+        self._client.complete_multipart_upload(
+            Bucket=self.bucket,
+            Key=key,
+            UploadId=upload_id,
+            MultipartUpload={
+                "Parts": [
+                    {"PartNumber": part.number, "ETag": part.etag}
+                    for part in sorted(parts, key=lambda part: part.number)
+                ]
+            },
+        )
+
+    def abort_multipart(self, key: str, upload_id: str) -> None:
+        """Drop an open upload and its parts; an unknown one is fine."""
+        try:
+            self._client.abort_multipart_upload(Bucket=self.bucket, Key=key, UploadId=upload_id)
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in {"404", "NoSuchUpload"}:
+                raise
+
+    def open_multiparts(self) -> list[str]:
+        """Keys of the uploads that are open now (at most 1,000)."""
+        answer = self._client.list_multipart_uploads(Bucket=self.bucket)
+        return [upload["Key"] for upload in answer.get("Uploads", [])]
+
+    def read_range(self, key: str, start: int, end: int) -> bytes:
+        """Bytes `start` (included) to `end` (excluded), whole in memory."""
+        answer = self._client.get_object(
+            Bucket=self.bucket, Key=key, Range=f"bytes={start}-{end - 1}"
+        )
+        return answer["Body"].read()
+
+    def stream(self, key: str) -> Iterator[bytes]:
+        """The object's bytes in blocks of about 1 MiB."""
+        body = self._client.get_object(Bucket=self.bucket, Key=key)["Body"]
+        try:
+            yield from body.iter_chunks(READ_BLOCK_BYTES)
+        finally:
+            body.close()
+
+    def keys(self, prefix: str = "") -> list[str]:
+        """Keys below `prefix` (at most 1,000)."""
+        answer = self._client.list_objects_v2(Bucket=self.bucket, Prefix=prefix)
+        return [item["Key"] for item in answer.get("Contents", [])]
+
+    def delete(self, key: str) -> None:
+        """Delete the object; an absent one is fine."""
+        self._client.delete_object(Bucket=self.bucket, Key=key)
+
+
+@lru_cache(maxsize=4)
+def make_storage(settings: Settings) -> Storage:
+    """The configured bucket. Connects on first use."""
+    checksums: Literal["when_supported", "when_required"] = (
+        "when_supported" if settings.s3_checksums else "when_required"
+    )
+    secret = settings.s3_secret_access_key
+    client = boto3.client(
+        "s3",
+        endpoint_url=settings.s3_endpoint_url,
+        region_name=settings.s3_region,
+        aws_access_key_id=settings.s3_access_key_id,
+        aws_secret_access_key=secret.get_secret_value() if secret else None,
+        config=Config(
+            signature_version="s3v4",
+            s3={"addressing_style": "path" if settings.s3_endpoint_url else "auto"},
+            request_checksum_calculation=checksums,
+            response_checksum_validation=checksums,
+            connect_timeout=5,
+            read_timeout=60,
+            retries={"mode": "standard", "max_attempts": 5},
+            max_pool_connections=16,
+        ),
+    )
+    return Storage(client, settings.s3_bucket)

@@ -1,0 +1,78 @@
+"""The Celery application: `celery -A workers.celery_app worker --queues=default`."""
+
+from celery import Celery
+from celery.signals import setup_logging
+from kombu import Exchange, Queue
+
+from app.broker import topology
+from app.jobs import CATALOG
+from app.logs import configure_logging
+from app.settings import Settings, get_settings
+from workers import handlers  # noqa: F401 - registers every handler
+from workers.runtime import process
+from workers.runtime.task import register_task
+
+
+def make_celery(settings: Settings) -> Celery:
+    """The application, configured from `settings` alone."""
+    celery = Celery("millrace", broker=settings.broker_url.get_secret_value(), set_as_current=True)
+    celery.conf.update(
+        # Queues: declared here exactly as the topology says, and no others.
+        task_queues=_queues(),
+        task_default_queue=topology.Queue.DEFAULT.value,
+        task_default_exchange=topology.EXCHANGE,
+        task_default_exchange_type="topic",
+        task_default_routing_key=topology.Queue.DEFAULT.value,
+        task_create_missing_queues=False,
+        # Messages: JSON in, nothing out. The ledger is the record, there is no result backend.
+        accept_content=["json"],
+        task_serializer="json",
+        task_ignore_result=True,
+        broker_transport_options={"confirm_publish": True, "confirm_timeout": 15},
+        # Delivery: acknowledge when the job is settled; a lost child or a hard time-out gives the
+        # message back, and the ledger counts the attempt.
+        task_acks_late=True,
+        task_reject_on_worker_lost=True,
+        task_acks_on_timeout=False,
+        worker_prefetch_multiplier=1,
+        # Children: recycled by count and by size, between jobs.
+        worker_concurrency=settings.worker_concurrency,
+        worker_max_tasks_per_child=settings.worker_max_tasks_per_child,
+        worker_max_memory_per_child=settings.worker_max_memory_per_child_kib,
+        # Connection: wait for the broker for ever; notice a dead one within half a minute.
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_heartbeat=15,
+        # Ours: see workers/runtime/consumer.py.
+        worker_consumer="workers.runtime.consumer:Consumer",
+        # Flower's view.
+        worker_send_task_events=True,
+        timezone="UTC",
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
+    )
+    for contract in CATALOG.values():
+        register_task(celery, contract)
+    process.install(celery, settings)
+    return celery
+
+
+def _queues() -> list[Queue]:
+    return [
+        Queue(
+            spec.name,
+            Exchange(spec.exchange, type="topic", durable=True),
+            routing_key=spec.routing_key,
+            queue_arguments=dict(spec.arguments),
+        )
+        for spec in topology.QUEUES
+        if spec.exchange == topology.EXCHANGE
+    ]
+
+
+@setup_logging.connect
+def _setup_logging(**_: object) -> None:
+    configure_logging(get_settings())
+
+
+app = make_celery(get_settings())

@@ -1,0 +1,1 @@
+"""What every handler runs in: claim, context, outcome, settle, acknowledge."""

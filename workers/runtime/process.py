@@ -1,0 +1,53 @@
+"""The worker's processes: a heartbeat file for the main one, and children that don't outlive it."""
+
+import ctypes
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from celery import Celery, bootsteps
+from celery.signals import worker_process_init
+
+from app.settings import Settings
+
+HEARTBEAT_SECONDS = 5.0
+_PR_SET_PDEATHSIG = 1
+
+
+def install(app: Celery, settings: Settings) -> None:
+    """Add both to the app's workers."""
+    worker_process_init.connect(_die_with_parent)
+    if settings.heartbeat_file:
+        Liveness.path = Path(settings.heartbeat_file)
+        app.steps["worker"].add(Liveness)
+
+
+def _die_with_parent(**_: Any) -> None:
+    """Have the kernel kill this child when the main process dies (Linux; elsewhere it ends with its job).
+
+    An orphan would hold a copy of the broker's socket, and the broker would keep its messages from the
+    other workers until it ended.
+    """
+    if sys.platform == "linux":
+        parent = os.getppid()
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it died in between
+            os._exit(1)
+
+
+class Liveness(bootsteps.StartStopStep):
+    """Touches the heartbeat file from the main process's event loop: a stuck loop stops touching it."""
+
+    requires = ("celery.worker.components:Timer",)
+    path = Path()
+
+    def start(self, parent: Any) -> None:
+        """Begin, and beat for as long as the loop turns."""
+        self.path.touch()
+        parent.timer.call_repeatedly(HEARTBEAT_SECONDS, self.path.touch, priority=10)
+
+    def stop(self, _parent: Any) -> None:
+        """A stopped worker has no heartbeat."""
+        self.path.unlink(missing_ok=True)
