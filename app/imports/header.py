@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from app.errors import Unprocessable, UnsupportedMediaType
-from app.imports.records import BOM, is_blank, records
+from app.imports.records import BOM, RecordReader, is_blank
 
 FIELDS = ("email", "first_name", "last_name", "company", "phone")
 HEAD_BYTES = 1024 * 1024 + 4096
@@ -129,13 +129,11 @@ def _first_record(head: bytes) -> list[str]:
         raise Unprocessable(
             "The file is empty. Send a CSV file with a header row.", code="empty_file"
         )
-    for record in records([head]):
-        if record.error is not None:
-            raise Unprocessable(
-                f"The header row is not valid CSV: {record.error}.", code="no_header"
-            )
-        if not is_blank(record.cells):
-            return record.cells
+    for cells, error in RecordReader([head]):
+        if error is not None:
+            raise Unprocessable(f"The header row is not valid CSV: {error}.", code="no_header")
+        if not is_blank(cells):
+            return cells
     raise Unprocessable("The file has no header row: every line is empty.", code="no_header")
 
 

@@ -6,13 +6,14 @@ about 1 in 37 million.
 """
 
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from app.imports.emails import email_key
-from app.imports.records import is_blank, records
+from app.imports.records import RecordReader, is_blank
 
 _BUCKETS = 256
+_PIECE_BYTES = 512 * 1024
 
 
 @dataclass(slots=True)
@@ -35,35 +36,40 @@ class Plan:
 
 
 def plan_file(blocks: Iterable[bytes], *, width: int, email_column: int, chunk_bytes: int) -> Plan:
-    """Cut into chunks of at least `chunk_bytes` (the last may be smaller).
+    """Cut into chunks of about `chunk_bytes` (the last may be smaller).
 
     `width` is the number of columns: rows with another number of cells are rejected later, and so
     replace nothing. Raises LineTooLong.
     """
+    reader = RecordReader(_pieces(blocks, min(chunk_bytes, _PIECE_BYTES)))
     keys = _LastRowWins()
     chunks: list[Chunk] = []
-    total = start = end = first_row = rows = 0
-    for number, record in enumerate(records(blocks), 1):
+    total = start = first_row = number = 0
+    for number, (cells, error) in enumerate(reader, 1):
         if first_row == 0:
-            if not is_blank(record.cells):
-                start, first_row = record.end, number + 1
+            if not is_blank(cells):
+                start, first_row = reader.offset(), number + 1
             continue
-        rows += 1
-        cells = record.cells
         address = cells[email_column].strip() if len(cells) == width else ""
         if address:
             total += 1
             keys.add(email_key(address), number)
-        elif record.error is not None or not is_blank(cells):
+        elif error is not None or not is_blank(cells):
             total += 1
-        if record.end - start >= chunk_bytes:
-            chunks.append(Chunk(start, record.end, first_row, rows))
-            start, first_row, rows = record.end, number + 1, 0
-        end = record.end
-    if rows:
-        chunks.append(Chunk(start, end, first_row, rows))
+        if reader.at_block_end() and (end := reader.offset()) - start >= chunk_bytes:
+            chunks.append(Chunk(start, end, first_row, number + 1 - first_row))
+            start, first_row = end, number + 1
+    if first_row and number >= first_row:
+        chunks.append(Chunk(start, reader.offset(), first_row, number + 1 - first_row))
     _assign(chunks, keys.superseded())
     return Plan(chunks, total)
+
+
+def _pieces(blocks: Iterable[bytes], size: int) -> Iterator[bytes]:
+    """The same bytes in pieces of at most `size`: a chunk can end where a piece does."""
+    for block in blocks:
+        for position in range(0, len(block), size):
+            yield block[position : position + size]
 
 
 def _assign(chunks: list[Chunk], superseded: list[tuple[int, int]]) -> None:

@@ -6,7 +6,7 @@ from sqlalchemy import Connection
 
 from app.imports import lifecycle
 from app.imports.contacts import ContactCleaner
-from app.imports.records import records
+from app.imports.records import RecordReader
 from app.imports.upsert import keep_rejects, upsert_contacts
 from app.jobs import ImportChunk
 from app.ledger.contract import JobContract
@@ -33,7 +33,9 @@ def import_chunk(ctx: Context, job: ImportChunk) -> Outcome:
         chunk = lifecycle.load_chunk(db, job.import_id, job.index)
     data = ctx.storage.read_range(source.object_key, chunk.start, chunk.end)
     cleaner = ContactCleaner(source.columns, source.fields)
-    rows = cleaner.clean(records([data]), first_row=chunk.first_row, superseded=chunk.superseded)
+    rows = cleaner.clean(
+        RecordReader([data]), first_row=chunk.first_row, superseded=chunk.superseded
+    )
     with ctx.transaction() as tx:
         tally = upsert_contacts(tx, ctx.tenant_id, rows.contacts)
         keep_rejects(tx, ctx.tenant_id, job.import_id, rows.rejects)
