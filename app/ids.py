@@ -8,3 +8,8 @@ from uuid_utils import uuid7 as _uuid7
 def new_id() -> UUID:
     """A fresh UUIDv7."""
     return UUID(int=_uuid7().int)
+
+
+def new_id_text() -> str:
+    """A fresh UUIDv7 as text, for COPY: an eighth of the price of `str(new_id())`."""
+    return str(_uuid7())

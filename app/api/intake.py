@@ -54,7 +54,7 @@ class Intake:
             first = not self._head
             self._head += data[: HEAD_BYTES - len(self._head)]
             if first:
-                check_text(bytes(self._head) + b" " * 8192)
+                check_text(bytes(self._head), more=True)
         if self._storage is not None:
             self._buffer += data
             if len(self._buffer) >= self._part_bytes:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import count
 from json.encoder import encode_basestring_ascii as _quoted
 from typing import NamedTuple
 
@@ -179,10 +180,12 @@ def attribute_names(columns: list[str]) -> list[str]:
     """A name for each column that is unique in the file: `column 3` for an empty one, `x (2)` for a
     repeated one.
     """
-    seen: dict[str, int] = {}
-    names = []
+    names: dict[str, None] = {}
     for position, column in enumerate(columns, 1):
-        name = " ".join(column.split()) or f"column {position}"
-        seen[name] = seen.get(name, 0) + 1
-        names.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
-    return names
+        plain = name = " ".join(column.split()) or f"column {position}"
+        for again in count(2):
+            if name not in names:
+                break
+            name = f"{plain} ({again})"
+        names[name] = None
+    return list(names)

@@ -40,6 +40,7 @@ def read_header(head: bytes, mapping: Mapping[str, str] | None = None) -> Header
     """
     check_text(head)
     columns = _first_record(head)
+    _check_storable(columns)
     if any(_ADDRESS.fullmatch(column.strip()) for column in columns):
         raise Unprocessable(
             "The first row has an e-mail address in it, so it looks like data. "
@@ -61,8 +62,8 @@ def read_header(head: bytes, mapping: Mapping[str, str] | None = None) -> Header
     return Header(columns, fields)
 
 
-def check_text(head: bytes) -> None:
-    """Refuse binary data and text that isn't UTF-8, by the first 8 KiB."""
+def check_text(head: bytes, *, more: bool = False) -> None:
+    """Refuse binary data and text that isn't UTF-8, by the first 8 KiB; `more` bytes may follow."""
     sniff = head[:_SNIFF_BYTES]
     if b"\x00" in sniff or sniff.startswith(
         (b"\xff\xfe", b"\xfe\xff", b"%PDF-", b"PK\x03\x04", b"\x1f\x8b")
@@ -75,13 +76,30 @@ def check_text(head: bytes) -> None:
     try:
         sniff.decode("utf-8")
     except UnicodeDecodeError as error:
-        cut_at_the_end = error.reason == "unexpected end of data" and len(head) >= _SNIFF_BYTES
-        if not cut_at_the_end:
+        cut_short = more or len(head) > _SNIFF_BYTES
+        if not (cut_short and error.reason == "unexpected end of data"):
             raise UnsupportedMediaType(
                 f"The file is not in UTF-8 (byte {error.start + 1}). "
                 "Save it as 'CSV UTF-8' and send it again.",
                 code="not_utf8",
             ) from error
+
+
+def _check_storable(columns: list[str]) -> None:
+    """Refuse a header that PostgreSQL's text can't hold, beyond the bytes that `check_text` sees."""
+    whole = "".join(columns)
+    if "\x00" in whole:
+        raise UnsupportedMediaType(
+            "The header row has a NUL character in it. Remove it and send the file again.",
+            code="binary_file",
+        )
+    try:
+        whole.encode("utf-8")
+    except UnicodeEncodeError:
+        raise UnsupportedMediaType(
+            "The header row is not in UTF-8. Save the file as 'CSV UTF-8' and send it again.",
+            code="not_utf8",
+        ) from None
 
 
 def map_columns(columns: list[str], mapping: Mapping[str, str]) -> list[str]:

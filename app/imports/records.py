@@ -31,11 +31,12 @@ class RecordReader:
     """Iterates over the records of a byte stream, empty ones included (no cells, no error).
 
     Bytes that are not UTF-8 come through as lone surrogates (`surrogateescape`), for the caller to
-    reject the row. Raises LineTooLong while iterating.
+    reject the row. Raises LineTooLong while iterating. `start` is where in the file the stream begins:
+    a byte-order mark counts at the file's own beginning alone, for planning and importing alike.
     """
 
-    def __init__(self, blocks: Iterable[bytes]) -> None:
-        self._blocks = _LineBlocks(blocks)
+    def __init__(self, blocks: Iterable[bytes], *, start: int = 0) -> None:
+        self._blocks = _LineBlocks(blocks, start)
         self._reader = csv.reader(chain.from_iterable(self._blocks), strict=True)
 
     def __iter__(self) -> Iterator[Record]:
@@ -53,16 +54,16 @@ class RecordReader:
         return self._reader.line_num >= self._blocks.last_line
 
     def offset(self) -> int:
-        """How many bytes the records so far take, the byte-order mark included."""
+        """Where in the file the records so far end, the byte-order mark counted."""
         return self._blocks.offset_after(self._reader.line_num)
 
 
 class _LineBlocks:
     """Whole lines, a block at a time; `last_line` is the number of the current block's last line."""
 
-    def __init__(self, blocks: Iterable[bytes]) -> None:
+    def __init__(self, blocks: Iterable[bytes], start: int) -> None:
         self._source = blocks
-        self._start = 0
+        self._start = start
         self._first_line = 1
         self._current = b""
         self.last_line = 0

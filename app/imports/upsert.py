@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from app.db import driver_connection
-from app.ids import new_id
+from app.ids import new_id_text
 from app.imports.contacts import ContactRow, Reject
 
 _STAGE = text("""
@@ -66,7 +66,7 @@ def upsert_contacts(tx: Connection, tenant_id: UUID, rows: Sequence[ContactRow])
     tx.execute(_STAGE)
     with driver_connection(tx).cursor() as cursor, cursor.copy(_COPY) as copy:
         for row in rows:
-            copy.write_row((str(new_id()), *row))
+            copy.write_row((new_id_text(), *row))
     counts = tx.execute(_UPSERT, {"tenant_id": tenant_id}).one()
     return Tally(counts.inserted, counts.updated, len(rows) - counts.inserted - counts.updated)
 

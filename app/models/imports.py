@@ -28,7 +28,8 @@ class Import(Base):
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     tenant_id: Mapped[TenantId]
-    job_id: Mapped[UUID] = mapped_column(ForeignKey("jobs.id"))
+    job_id: Mapped[UUID]
+    """The planning job. No foreign key: finished jobs are pruned before their imports are."""
     status: Mapped[str] = mapped_column(server_default="queued")
     filename: Mapped[str]
     object_key: Mapped[str]

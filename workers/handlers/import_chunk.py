@@ -34,7 +34,9 @@ def import_chunk(ctx: Context, job: ImportChunk) -> Outcome:
     data = ctx.storage.read_range(source.object_key, chunk.start, chunk.end)
     cleaner = ContactCleaner(source.columns, source.fields)
     rows = cleaner.clean(
-        RecordReader([data]), first_row=chunk.first_row, superseded=chunk.superseded
+        RecordReader([data], start=chunk.start),
+        first_row=chunk.first_row,
+        superseded=chunk.superseded,
     )
     with ctx.transaction() as tx:
         tally = upsert_contacts(tx, ctx.tenant_id, rows.contacts)

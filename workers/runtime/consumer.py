@@ -1,17 +1,24 @@
-"""Celery's consumer with less in it: undecodable messages are dead-lettered, and three steps are gone.
+"""Celery's consumer, changed where it would lose messages or time.
 
-Celery acknowledges undecodable messages, so that they vanish (`Consumer.on_decode_error`). And where it
-finds quorum queues it declares 28 queues for its native delayed delivery, which nothing here uses. Mingle and gossip
-synchronise clocks and revokes between workers, for a second of start-up; the ledger needs neither.
+- Celery acknowledges undecodable messages, so that they vanish (`Consumer.on_decode_error`): ours go to
+  the dead-letter exchange.
+- Where it finds quorum queues it declares 28 queues for its native delayed delivery, which nothing here
+  uses. Mingle and gossip synchronise clocks and revokes between workers, for a second of start-up; the
+  ledger needs neither.
+- It waits up to half a minute between attempts to reach a broker that was away; ours waits a second.
 """
 
 from typing import ClassVar
 
 import structlog
 from celery.worker.consumer import Consumer as CeleryConsumer
+from celery.worker.state import maybe_shutdown
+from kombu import Connection
 from kombu.message import Message
 
 log = structlog.get_logger()
+
+RECONNECT_SECONDS = 1.0
 
 
 class Consumer(CeleryConsumer):
@@ -25,6 +32,21 @@ class Consumer(CeleryConsumer):
             for step in CeleryConsumer.Blueprint.default_steps
             if step.rpartition(":")[2] not in {"DelayedDelivery", "Mingle", "Gossip"}
         ]
+
+    def ensure_connected(self, conn: Connection) -> Connection:
+        """Connect, for as long as it takes; a worker that is told to stop meanwhile stops."""
+        connected = conn.ensure_connection(
+            self._on_refused,
+            interval_start=0.2,  # type: ignore[arg-type]  # the stubs know whole seconds only
+            interval_step=0.2,  # type: ignore[arg-type]
+            interval_max=RECONNECT_SECONDS,  # type: ignore[arg-type]
+            callback=maybe_shutdown,
+        )
+        self.first_connection_attempt = False
+        return connected
+
+    def _on_refused(self, error: Exception, interval: float) -> None:
+        log.warning("broker.away", error=str(error), retry_seconds=interval)
 
     def on_decode_error(self, message: Message, exc: Exception) -> None:
         """Reject without requeue: the broker's dead-letter exchange takes it from here."""

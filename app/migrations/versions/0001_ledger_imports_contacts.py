@@ -219,7 +219,6 @@ def upgrade() -> None:
             "status IN ('queued', 'running', 'succeeded', 'failed', 'cancelled')",
             name=op.f("ck_imports_status"),
         ),
-        sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name=op.f("fk_imports_job_id_jobs")),
         sa.ForeignKeyConstraint(
             ["tenant_id"],
             ["tenants.id"],

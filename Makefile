@@ -1,0 +1,63 @@
+# Everything runs from here, on a bare machine: each target does its own set-up.
+# `make demo` shows the system at work, `make up` leaves it running, `make test` proves it.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.SUFFIXES:
+MAKEFLAGS += --no-builtin-rules
+
+# Without compiled modules every process of the system would start two seconds later.
+unexport PYTHONDONTWRITEBYTECODE
+unexport PYTHONPATH
+unexport VIRTUAL_ENV
+
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+PYTEST := $(PYTHON) -m pytest
+STAMP := $(VENV)/.installed
+TYPED := app workers infra bench tests
+LOCK := uv pip compile pyproject.toml --quiet --universal --generate-hashes --no-annotate \
+	--no-header --no-emit-index-url --python-version 3.11
+NAME ?=
+
+.PHONY: help demo up down test lint bench lock clean
+
+help: ## Show this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
+
+demo: $(STAMP) ## Start everything, import a sample CSV, show what happened, stop everything
+	@$(PYTHON) -m infra.local demo
+
+up: $(STAMP) ## Run the whole system until Ctrl-C
+	@exec $(PYTHON) -m infra.local up
+
+down: $(STAMP) ## Stop what runs in this checkout, and end what a crash left
+	@$(PYTHON) -m infra.local down
+
+test: $(STAMP) ## Run the whole test suite against real servers
+	@$(PYTEST) tests $(ARGS)
+
+lint: $(STAMP) ## Style, strict types, import contracts
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(PYTHON) -m mypy --strict $(wildcard $(TYPED))
+	@$(VENV)/bin/lint-imports
+
+bench: $(STAMP) ## Run the paired benchmarks; NAME=import runs one
+	@$(PYTHON) -m bench $(NAME)
+
+lock: $(STAMP) ## Pin every dependency again, with hashes
+	@$(VENV)/bin/$(LOCK) --all-extras -o requirements/dev.txt
+	@$(VENV)/bin/$(LOCK) --extra web -c requirements/dev.txt -o requirements/web.txt
+	@$(VENV)/bin/$(LOCK) --extra worker -c requirements/dev.txt -o requirements/worker.txt
+	@$(VENV)/bin/$(LOCK) --extra worker --extra flower -c requirements/dev.txt -o requirements/flower.txt
+
+clean: ## Stop everything and delete what was made here: environment, data, caches
+	@if [ -x $(PYTHON) ]; then $(PYTHON) -m infra.local down; fi
+	rm -rf $(VENV) .local .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache \
+		bench/out build *.egg-info
+
+$(STAMP): requirements/bootstrap.txt requirements/dev.txt pyproject.toml infra/local/install.sh
+	@infra/local/install.sh $(VENV)
+	@touch $@

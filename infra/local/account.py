@@ -1,0 +1,66 @@
+"""The account that PostgreSQL runs under: it refuses to run as root."""
+
+import grp
+import os
+import platform
+import pwd
+import shutil
+import subprocess
+from pathlib import Path
+
+from infra.local.errors import MissingProgram
+
+ACCOUNT = "millrace-local"
+
+
+def become_unprivileged(folder: Path, executable: Path) -> list[str]:
+    """The words to put before a command so that it does not run as root; [] when we are not root.
+
+    Makes the system account on first use and gives it `folder`. Where the account cannot reach
+    the folder or the executable (a checkout below root's home), it may pass the directories above
+    by a capability of that one process; no directory's mode is changed.
+    """
+    if os.geteuid() != 0:
+        return []
+    setpriv = shutil.which("setpriv")
+    if platform.system() != "Linux" or setpriv is None:
+        raise MissingProgram("PostgreSQL does not run as root: run this as an ordinary user")
+    account = _ensure_account()
+    _give(folder, account)
+    prefix = [setpriv, f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--clear-groups"]
+    if _can_use(prefix, folder, executable):
+        return prefix
+    return [*prefix, "--inh-caps=+dac_override", "--ambient-caps=+dac_override"]
+
+
+def _can_use(prefix: list[str], folder: Path, executable: Path) -> bool:
+    check = 'test -x "$1" && test -r "$2" && test -w "$3"'
+    library = executable.parents[1] / "lib"
+    words = ["sh", "-c", check, "sh", str(executable), str(library), str(folder)]
+    return subprocess.run([*prefix, *words], check=False, cwd="/").returncode == 0
+
+
+def _ensure_account() -> pwd.struct_passwd:
+    try:
+        return pwd.getpwnam(ACCOUNT)
+    except KeyError:
+        pass
+    command = ["useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin"]
+    if shutil.which("useradd") is None:
+        raise MissingProgram(
+            f"PostgreSQL needs an account other than root: make one named {ACCOUNT}"
+        )
+    group = ["--gid", ACCOUNT] if _has_group() else ["--user-group"]
+    subprocess.run([*command, *group, ACCOUNT], check=True, capture_output=True)
+    return pwd.getpwnam(ACCOUNT)
+
+
+def _has_group() -> bool:
+    return any(group.gr_name == ACCOUNT for group in grp.getgrall())
+
+
+def _give(folder: Path, account: pwd.struct_passwd) -> None:
+    if folder.stat().st_uid == account.pw_uid:
+        return
+    for path in (folder, *folder.rglob("*")):
+        os.chown(path, account.pw_uid, account.pw_gid, follow_symlinks=False)

@@ -1,0 +1,44 @@
+"""What can go wrong with a local system.
+
+LocalError
+├── MissingProgram   something must be installed first; the message holds the command
+├── AlreadyRunning   another process holds this home
+├── StartCancelled   someone asked to stop while the start was under way
+└── ProgramFailed    a program or a set-up step failed; carries the tail of its log
+"""
+
+
+class LocalError(Exception):
+    """The message is one clear sentence for the person at the terminal."""
+
+    exit_status = 1
+
+
+class MissingProgram(LocalError):
+    """Something the system needs is not installed, and we may not install it ourselves."""
+
+    exit_status = 2
+
+
+class AlreadyRunning(LocalError):
+    """Another live process runs a system in the same home."""
+
+    def __init__(self, home: str, pid: int | None) -> None:
+        holder = f"process {pid}" if pid else "another process"
+        super().__init__(
+            f"already running: {holder} runs the system kept in {home}; "
+            f"stop it with Ctrl-C there, or with `millrace down`"
+        )
+
+
+class StartCancelled(LocalError):
+    """The start was given up because the system is being stopped."""
+
+
+class ProgramFailed(LocalError):
+    """A program did not become ready, or a set-up step failed."""
+
+    def __init__(self, name: str, reason: str, log_tail: str = "") -> None:
+        super().__init__(f"{name}: {reason}")
+        self.name = name
+        self.log_tail = log_tail

@@ -1,0 +1,117 @@
+"""The product's own processes, as programs of the local system."""
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+from infra.local.layout import Layout
+from infra.local.ports import LOOPBACK, accepts
+from infra.local.program import Program
+
+MIGRATE = "migrate"
+WEB, DISPATCHER, FLOWER = "web", "dispatcher", "flower"
+FLOWER_USER = "admin"
+
+WORKERS: Mapping[str, tuple[str, int]] = {
+    "worker-high": ("high", 1),
+    "worker-default": ("default", max(2, os.cpu_count() or 1)),
+    "worker-low": ("low", 1),
+}
+"""Program name -> its queue, and how many jobs it runs at a time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Product:
+    """`settings` is the environment that every one of its processes gets."""
+
+    layout: Layout
+    settings: Mapping[str, str]
+    web_port: int
+    flower_port: int
+    flower_password: str
+
+    def programs(self) -> list[Program]:
+        workers = [self.worker(name, *facts) for name, facts in WORKERS.items()]
+        return [self._web(), self._dispatcher(), *workers, self._flower()]
+
+    def worker(self, name: str, queue: str, concurrency: int) -> Program:
+        """One worker pool; `name` tells it apart from others on the same queue."""
+        node = name.removeprefix("worker-")
+        return self._beating(
+            name,
+            [
+                *_celery("worker"),
+                f"--queues={queue}",
+                f"--hostname={node}@%h",
+                f"--concurrency={concurrency}",
+            ],
+            needs=[],  # it waits for the broker by itself, and imports meanwhile
+            stop_seconds=40,  # beyond MILLRACE_WORKER_DRAIN_SECONDS
+        )
+
+    def _web(self) -> Program:
+        url = f"http://{LOOPBACK}:{self.web_port}/readyz"
+        return Program(
+            name=WEB,
+            command=[*_millrace("web"), f"--host={LOOPBACK}", f"--port={self.web_port}"],
+            environment=self.settings,
+            needs=[MIGRATE],
+            ready=lambda: _is_ok(url),
+            stop_seconds=30,
+        )
+
+    def _dispatcher(self) -> Program:
+        return self._beating(DISPATCHER, _millrace("dispatcher"), needs=[MIGRATE], stop_seconds=30)
+
+    def _flower(self) -> Program:
+        return Program(
+            name=FLOWER,
+            command=[*_celery("flower"), f"--address={LOOPBACK}", f"--port={self.flower_port}"],
+            environment={
+                **self.settings,
+                "FLOWER_BASIC_AUTH": f"{FLOWER_USER}:{self.flower_password}",
+            },
+            ready=lambda: accepts(self.flower_port),
+        )
+
+    def _beating(
+        self, name: str, command: list[str], *, needs: list[str], stop_seconds: float
+    ) -> Program:
+        """A process without a port: it is ready when it has touched its heartbeat file."""
+        beat = self.layout.heartbeat_of(name)
+        return Program(
+            name=name,
+            command=command,
+            environment={**self.settings, "MILLRACE_HEARTBEAT_FILE": str(beat)},
+            needs=needs,
+            ready=beat.exists,
+            before_start=lambda: beat.unlink(missing_ok=True),
+            stop_seconds=stop_seconds,
+        )
+
+
+def _millrace(command: str) -> list[str]:
+    return [str(Path(sys.executable).with_name("millrace")), command]
+
+
+def _celery(command: str) -> list[str]:
+    return [sys.executable, "-m", "celery", "-A", "workers.celery_app", command]
+
+
+def millrace_command(*words: str) -> list[str]:
+    """The `millrace` of the environment that we run in."""
+    return [*_millrace(words[0]), *words[1:]]
+
+
+def _is_ok(url: str) -> bool:
+    if not url.startswith("http://127.0.0.1:"):
+        raise ValueError(f"not one of ours: {url}")
+    try:
+        with urlopen(url, timeout=5) as answer:  # noqa: S310 (checked above)
+            return int(answer.status) == 200
+    except (URLError, OSError, ValueError):
+        return False

@@ -1,0 +1,213 @@
+"""Any process may be killed at any moment: kill -9 in the middle of an import changes nothing about it.
+
+Each victim dies while an import of its own runs. The import must end by itself with the rows and counts
+of an undisturbed one, none twice and none missing, and within 30 s of its time.
+"""
+
+import hashlib
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from uuid import uuid4
+
+import httpx
+import psutil
+import psycopg
+import pytest
+
+from app.ledger.state import TRANSITIONS, Event
+from infra.local.client import Client, Import
+from infra.local.errors import LocalError
+from infra.local.sample import sample_csv
+from infra.local.system import LocalSystem
+from infra.local.tenant import Tenant, make_tenant
+from infra.local.waiting import until
+
+ROWS = 60_000
+GRACE_SECONDS = 30.0
+PROGRAMS = (
+    *("postgres", "epmd", "rabbitmq", "s3", "smtp"),
+    *("web", "dispatcher", "worker-high", "worker-default"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """What an import came to: the API's counts, and a digest of the rows in the database."""
+
+    counts: dict[str, int]
+    contacts: str
+    rejects: str
+    seconds: float
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSystem]:
+    """The product's own processes, apart from the other tests' servers: this one gets hurt."""
+    chunks = {"MILLRACE_IMPORT_CHUNK_BYTES": "200000"}
+    home = tmp_path_factory.mktemp("kill")
+    try:
+        started = LocalSystem(home, programs=PROGRAMS, environment=chunks)
+        started.start()
+    except LocalError as missing:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(f"no servers: {missing}")
+    yield started
+    started.stop()
+
+
+@pytest.fixture(scope="module")
+def content() -> bytes:
+    return sample_csv(ROWS)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(system: LocalSystem, content: bytes) -> Finished:
+    return _import(system, content, strike=lambda: None)
+
+
+def _kill_web(system: LocalSystem) -> None:
+    system.kill_program("web", group=False)
+
+
+def _kill_dispatcher(system: LocalSystem) -> None:
+    system.kill_program("dispatcher", group=False)
+
+
+def _kill_worker(system: LocalSystem) -> None:
+    system.kill_program("worker-default", group=False)
+
+
+def _kill_child(system: LocalSystem) -> None:
+    """The child that has worked most is the one in the middle of a chunk."""
+    pid = system.pid("worker-default")
+    assert pid is not None
+    children = psutil.Process(pid).children()
+    busiest = max(children, key=lambda child: child.cpu_times().user)
+    os.kill(busiest.pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    "kill", [_kill_web, _kill_dispatcher, _kill_worker, _kill_child], ids=lambda kill: kill.__name__
+)
+def test_a_kill_in_the_middle_changes_nothing(
+    system: LocalSystem,
+    content: bytes,
+    undisturbed: Finished,
+    kill: Callable[[LocalSystem], None],
+) -> None:
+    disturbed = _import(system, content, strike=lambda: kill(system))
+
+    assert disturbed.counts == undisturbed.counts
+    assert disturbed.contacts == undisturbed.contacts
+    assert disturbed.rejects == undisturbed.rejects
+    assert disturbed.seconds < undisturbed.seconds + GRACE_SECONDS
+
+
+def test_every_history_is_a_path_of_the_transition_table(
+    system: LocalSystem, undisturbed: Finished
+) -> None:
+    """Over all imports of this module, the disturbed ones included."""
+    with psycopg.connect(system.postgres.url()) as database:
+        steps = database.execute(
+            "SELECT job_id, event, from_state, to_state FROM job_history ORDER BY job_id, id"
+        ).fetchall()
+    assert steps
+    stands: dict[object, str | None] = {}
+    for job_id, event, source, target in steps:
+        move = TRANSITIONS[Event(event)]
+        assert source == stands.get(job_id), (job_id, event)
+        assert target == move.target
+        assert source is None or source in move.sources
+        stands[job_id] = target
+
+
+def test_a_killed_child_is_replaced_on_redelivery_and_not_after_its_lease(
+    system: LocalSystem, content: bytes, undisturbed: Finished
+) -> None:
+    """The default lease is a minute; the next attempt begins within seconds."""
+    _import(system, content, strike=lambda: _kill_child(system))
+    with psycopg.connect(system.postgres.url()) as database:
+        waits = database.execute(
+            """
+            SELECT extract(epoch FROM h.at - before.at)
+            FROM job_history h CROSS JOIN LATERAL (
+                SELECT at FROM job_history b WHERE b.job_id = h.job_id AND b.id < h.id
+                ORDER BY b.id DESC LIMIT 1) before
+            WHERE h.event = 'take_over'
+            """
+        ).fetchall()
+    assert waits, "no job was taken over: the kill missed"
+    assert max(float(wait) for (wait,) in waits) < GRACE_SECONDS
+
+
+def _import(system: LocalSystem, content: bytes, *, strike: Callable[[], None]) -> Finished:
+    """Import `content` for a new tenant and call `strike` once some of its rows are in."""
+    name = f"kill-{uuid4().hex[:8]}"
+    tenant = make_tenant(system, name, email=f"{name}@example.com")
+    system.wait_ready("web")
+    with Client(system.web_url, tenant.api_key) as client:
+        state, seconds = _run(client, content, strike)
+    assert state["status"] == "succeeded", state
+    return _finished(system, tenant, state, seconds)
+
+
+def _run(client: Client, content: bytes, strike: Callable[[], None]) -> tuple[Import, float]:
+    """The import as it ended, and how long it took."""
+    began = time.monotonic()
+    import_id = client.upload("contacts.csv", content)["id"]
+    assert until(lambda: _rows_done(client, import_id) > 0, seconds=60), "the import didn't begin"
+    strike()
+    ended: list[Import] = []
+
+    def has_ended() -> bool:
+        state = _state(client, import_id)
+        if state is not None and state["status"] not in {"queued", "running"}:
+            ended.append(state)
+        return bool(ended)
+
+    assert until(has_ended, seconds=120), "the import didn't end"
+    return ended[0], time.monotonic() - began
+
+
+def _state(client: Client, import_id: str) -> Import | None:
+    """The import; None while the web process is away."""
+    try:
+        return client.import_(import_id)
+    except (LocalError, httpx.TransportError):
+        return None
+
+
+def _rows_done(client: Client, import_id: str) -> int:
+    state = _state(client, import_id)
+    return int(state["progress"]["rows_done"]) if state else 0
+
+
+def _finished(system: LocalSystem, tenant: Tenant, state: Import, seconds: float) -> Finished:
+    with psycopg.connect(system.postgres.url()) as database:
+        contacts = database.execute(
+            """
+            SELECT email, first_name, last_name, company, phone, attributes::text
+            FROM contacts WHERE tenant_id = %s ORDER BY email
+            """,
+            (tenant.id,),
+        ).fetchall()
+        rejects = database.execute(
+            """
+            SELECT row_number, code, cells::text FROM rejected_rows
+            WHERE import_id = %s ORDER BY row_number
+            """,
+            (state["id"],),
+        ).fetchall()
+    counts = state["counts"]
+    assert counts["inserted"] == len(contacts)
+    assert counts["rejected"] == len(rejects)
+    assert counts["total"] == sum(counts.values()) - counts["total"]
+    return Finished(counts, _digest(contacts), _digest(rejects), seconds)
+
+
+def _digest(rows: list[tuple[object, ...]]) -> str:
+    return hashlib.sha256(repr(rows).encode()).hexdigest()
