@@ -70,7 +70,6 @@ def down(home: Annotated[Path, typer.Option(help="Where everything is kept.")] =
 def _introduce(system: LocalSystem, environment: Path, seconds: float) -> None:
     lines = {
         "API docs": f"{system.web_url}/docs",
-        "console": f"{system.web_url}/console",
         "Flower": system.flower_url,
         "mail": f"{system.layout.mail}/new",
         "logs": str(system.layout.log),

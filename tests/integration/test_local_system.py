@@ -1,0 +1,149 @@
+"""The local system leaves no process behind, however it ends, and its data outlives it.
+
+The launchers here are processes of their own, as `make up` is, with the two servers that start fastest.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import psutil
+import psycopg
+import pytest
+
+from infra.local.errors import AlreadyRunning, ProgramFailed
+from infra.local.layout import ROOT
+from infra.local.leftovers import find_processes
+from infra.local.program import Program
+from infra.local.system import LocalSystem
+from infra.local.waiting import until
+
+FEW = ("s3", "smtp")
+_LAUNCHER = """
+import signal, sys, threading
+from pathlib import Path
+from infra.local.system import LocalSystem
+stopped = threading.Event()
+signal.signal(signal.SIGTERM, lambda *_: stopped.set())
+signal.signal(signal.SIGINT, lambda *_: stopped.set())
+with LocalSystem(Path(sys.argv[1]), programs=("s3", "smtp")) as system:
+    print("ready", flush=True)
+    system.watch(stopped)
+"""
+
+
+@contextmanager
+def _launched(home: Path) -> Iterator[subprocess.Popen[str]]:
+    """A launcher in a process of its own, ready; killed at the end if it still runs."""
+    words = [sys.executable, "-c", _LAUNCHER, str(home)]
+    with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True) as launcher:
+        try:
+            assert launcher.stdout is not None
+            assert launcher.stdout.readline() == "ready\n"
+            yield launcher
+        finally:
+            if launcher.poll() is None:
+                launcher.kill()
+
+
+def _nothing_left(home: Path) -> bool:
+    return until(lambda: not find_processes(home), seconds=30)
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_however_the_launcher_ends_nothing_is_left(tmp_path: Path, how: signal.Signals) -> None:
+    with _launched(tmp_path) as launcher:
+        assert len(find_processes(tmp_path)) >= len(FEW)
+        launcher.send_signal(how)
+        launcher.wait(timeout=30)
+        assert _nothing_left(tmp_path)
+
+
+def test_the_next_start_ends_what_a_crash_of_launcher_and_manager_left(tmp_path: Path) -> None:
+    with _launched(tmp_path) as launcher:
+        managers = [p for p in psutil.Process(launcher.pid).children() if p.is_running()]
+        launcher.kill()
+        for manager in managers:
+            manager.kill()
+        launcher.wait(timeout=30)
+        assert find_processes(tmp_path), "the crash left nothing, so this test shows nothing"
+    with LocalSystem(tmp_path, programs=FEW) as system:
+        assert httpx.get(system.object_store.url).status_code < 500
+    assert _nothing_left(tmp_path)
+
+
+def test_a_failed_start_says_why_and_leaves_nothing(tmp_path: Path) -> None:
+    def broken(_: LocalSystem) -> list[Program]:
+        words = [sys.executable, "-c", "raise SystemExit('no such thing')"]
+        return [Program(name="broken", command=words, environment={}, ready=lambda: False)]
+
+    system = LocalSystem(tmp_path, programs=FEW, extra=broken)
+    with pytest.raises(ProgramFailed, match="broken"):
+        system.start()
+    assert _nothing_left(tmp_path)
+
+
+def test_a_second_start_in_the_same_home_is_refused_and_harms_nothing(tmp_path: Path) -> None:
+    with LocalSystem(tmp_path, programs=FEW) as system:
+        pid = system.pid("s3")
+        with pytest.raises(AlreadyRunning):
+            LocalSystem(tmp_path, programs=FEW).start()
+        assert system.pid("s3") == pid
+
+
+def test_two_homes_run_at_once(tmp_path: Path) -> None:
+    with (
+        LocalSystem(tmp_path / "one", programs=FEW) as one,
+        LocalSystem(tmp_path / "two", programs=FEW) as two,
+    ):
+        assert one.ports["s3"] != two.ports["s3"]
+        assert httpx.get(one.object_store.url).status_code < 500
+        assert httpx.get(two.object_store.url).status_code < 500
+
+
+def test_a_port_in_use_is_not_an_error(tmp_path: Path) -> None:
+    with LocalSystem(tmp_path, programs=FEW) as system:
+        port = system.ports["s3"]
+    with socket.create_server(("127.0.0.1", port)), LocalSystem(tmp_path, programs=FEW) as system:
+        assert system.ports["s3"] != port
+
+
+def test_data_survives_a_restart_and_a_kill(tmp_path: Path) -> None:
+    programs = ("postgres", "s3")
+    with LocalSystem(tmp_path, programs=programs) as system:
+        with psycopg.connect(system.postgres.url()) as database:
+            database.execute("CREATE TABLE kept (word text)")
+            database.execute("INSERT INTO kept VALUES ('still here')")
+        old = system.kill_program("postgres")
+        system.wait_ready("postgres", not_pid=old)
+    with (
+        LocalSystem(tmp_path, programs=programs) as system,
+        psycopg.connect(system.postgres.url()) as database,
+    ):
+        assert database.execute("SELECT word FROM kept").fetchall() == [("still here",)]
+
+
+def test_secrets_are_for_the_owner_alone(tmp_path: Path) -> None:
+    with LocalSystem(tmp_path, programs=FEW):
+        secrets = [path for path in tmp_path.rglob("*.json") if "credentials" in path.name]
+        assert secrets
+        assert all(path.stat().st_mode & 0o077 == 0 for path in secrets)
+
+
+def test_servers_listen_on_loopback_only(tmp_path: Path) -> None:
+    with LocalSystem(tmp_path, programs=(*FEW, "postgres")):
+        ours = {process.pid for process in find_processes(tmp_path)} | {os.getpid()}
+        listening = [
+            connection
+            for pid in ours
+            for connection in psutil.Process(pid).net_connections("inet")
+            if connection.status == psutil.CONN_LISTEN
+        ]
+        assert listening
+        assert {connection.laddr[0] for connection in listening} <= {"127.0.0.1", "::1"}
