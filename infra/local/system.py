@@ -222,6 +222,10 @@ class LocalSystem:
         """The program's main process; None while it isn't running."""
         return self._supervision.pid_of(name)
 
+    def exit_status(self, name: str) -> int:
+        """How the program last ended; 0 also while it has never ended."""
+        return int(self._supervision.info(name)["exitstatus"])
+
     def log_tail(self, name: str, *, lines: int = 25) -> str:
         return tail(self.layout, name, lines=lines)
 

@@ -90,8 +90,31 @@ def _kill_child(system: LocalSystem) -> None:
     os.kill(busiest.pid, signal.SIGKILL)
 
 
+def _kill_rabbitmq(system: LocalSystem) -> None:
+    old = system.kill_program("rabbitmq")
+    system.wait_ready("rabbitmq", not_pid=old)
+
+
+def _kill_postgres(system: LocalSystem) -> None:
+    system.kill_program("postgres")
+
+
+def _kill_s3(system: LocalSystem) -> None:
+    system.kill_program("s3")
+
+
 @pytest.mark.parametrize(
-    "kill", [_kill_web, _kill_dispatcher, _kill_worker, _kill_child], ids=lambda kill: kill.__name__
+    "kill",
+    [
+        _kill_rabbitmq,
+        _kill_postgres,
+        _kill_s3,
+        _kill_web,
+        _kill_dispatcher,
+        _kill_worker,
+        _kill_child,
+    ],
+    ids=lambda kill: kill.__name__,
 )
 def test_a_kill_in_the_middle_changes_nothing(
     system: LocalSystem,

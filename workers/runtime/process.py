@@ -7,13 +7,18 @@ import gc
 import os
 import signal
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
+import structlog
+from billiard.process import active_children
 from celery import Celery, bootsteps
-from celery.signals import worker_process_init
+from celery.signals import worker_process_init, worker_shutting_down
 
 from app.settings import Settings
+
+log = structlog.get_logger()
 
 HEARTBEAT_SECONDS = 5.0
 GC_THRESHOLD = (100_000, 20, 50)
@@ -21,9 +26,11 @@ _PR_SET_PDEATHSIG = 1
 
 
 def install(app: Celery, settings: Settings) -> None:
-    """Add both to the app's workers."""
+    """Add all of this to the app's workers."""
     worker_process_init.connect(_die_with_parent)
     worker_process_init.connect(_relax_gc)
+    Drain.seconds = settings.worker_drain_seconds
+    worker_shutting_down.connect(Drain.begin)
     if settings.heartbeat_file:
         Liveness.path = Path(settings.heartbeat_file)
         app.steps["worker"].add(Liveness)
@@ -48,6 +55,30 @@ def _relax_gc(**_: Any) -> None:
     """
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLD)
+
+
+class Drain:
+    """Told to stop, a worker takes nothing new and finishes what it runs; this ends what doesn't finish.
+
+    Celery's warm shutdown waits for ever. After `seconds` the children are killed: their messages go back
+    to the broker, and another worker takes the jobs over.
+    """
+
+    seconds: float = 0.0
+
+    @classmethod
+    def begin(cls, **_: Any) -> None:
+        """Start the clock; the process ends by itself when it is done sooner."""
+        clock = threading.Timer(cls.seconds, _end_children)
+        clock.daemon = True
+        clock.start()
+
+
+def _end_children() -> None:
+    for child in active_children():
+        log.warning("worker.drain_over", child=child.pid)
+        if child.pid is not None:
+            os.kill(child.pid, signal.SIGKILL)
 
 
 class Liveness(bootsteps.StartStopStep):
