@@ -87,7 +87,12 @@ class Storage:
 
     def open_multiparts(self) -> list[str]:
         """Keys of the uploads that are open now (at most 1,000)."""
-        answer = self._client.list_multipart_uploads(Bucket=self.bucket)
+        try:
+            answer = self._client.list_multipart_uploads(Bucket=self.bucket)
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "NoSuchUpload":  # rclone's word for none
+                raise
+            return []
         return [upload["Key"] for upload in answer.get("Uploads", [])]
 
     def read_range(self, key: str, start: int, end: int) -> bytes:

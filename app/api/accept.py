@@ -15,7 +15,7 @@ from app.api.idempotency import Answer, check_same, recall, remember, request_ha
 from app.api.import_view import view_of
 from app.api.intake import Intake, object_key
 from app.api.upload_form import Form, read_upload
-from app.errors import InvalidRequest, TooLarge
+from app.errors import InvalidRequest, TooLarge, Unavailable
 from app.ids import new_id
 from app.imports.lifecycle import StoredFile, accept_import
 from app.models import Import
@@ -116,7 +116,7 @@ def _record(
     with engine.connect() as tx:
         first = recall(tx, upload.tenant_id, OPERATION, key)
     if first is None:
-        raise InvalidRequest(
+        raise Unavailable(
             "A request with the same Idempotency-Key failed at the same moment. Send it again.",
             code="idempotency_conflict",
         )

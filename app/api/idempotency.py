@@ -75,8 +75,9 @@ def remember(tx: Connection, tenant_id: UUID, operation: str, key: str, answer: 
             body=answer.body,
         )
         .on_conflict_do_nothing()
+        .returning(IdempotencyKey.key)
     )
-    return kept.rowcount == 1
+    return kept.one_or_none() is not None
 
 
 def check_same(answer: Answer, request: str) -> Answer:

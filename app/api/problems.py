@@ -8,7 +8,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DataError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 
@@ -78,9 +78,25 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(MillraceError, _ours)
     app.add_exception_handler(HTTPException, _framework)
     app.add_exception_handler(RequestValidationError, _validation)
+    app.add_exception_handler(DataError, _unstorable)
     app.add_exception_handler(OperationalError, _unavailable)
     app.add_exception_handler(PoolTimeout, _unavailable)
     app.add_exception_handler(Exception, _unexpected)
+    _describe_in_openapi(app)
+
+
+def _describe_in_openapi(app: FastAPI) -> None:
+    """Put the schema that `describe` refers to into the document."""
+    generate = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = generate()
+        schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+        parts = schema.pop("$defs")
+        document["components"]["schemas"].update({**parts, Problem.__name__: schema})
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]
 
 
 def _ours(_: Request, error: Exception) -> JSONResponse:
@@ -115,6 +131,17 @@ def _validation(_: Request, error: Exception) -> JSONResponse:
         "Invalid parameters",
         "Correct the fields listed in 'errors' and send the request again.",
         errors=errors,
+    )
+
+
+def _unstorable(request: Request, error: Exception) -> JSONResponse:
+    """PostgreSQL's text holds no NUL; wherever one is sent, the database is the one to notice."""
+    log.warning("http.unstorable", path=request.url.path, error=str(error).splitlines()[0])
+    return problem_response(
+        422,
+        "invalid_text",
+        "Can't be processed",
+        "The request has text in it that can't be kept, such as a NUL character. Remove it.",
     )
 
 
