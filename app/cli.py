@@ -160,9 +160,8 @@ def declare_topology() -> None:
 
 def main() -> None:
     """The console script: errors of ours are one line and exit status 1."""
-    for point in entry_points(group="millrace.commands"):
-        if _installed(point.module):
-            app.add_typer(import_module(point.module).app)
+    if not _is_own_command(sys.argv[1:]):
+        _add_installed_commands()
     try:
         app()
     except MillraceError as error:
@@ -174,6 +173,22 @@ def main() -> None:
             raise
         names = ", ".join(f"MILLRACE_{str(e['loc'][0]).upper()}" for e in error.errors())
         _fail(f"Settings are missing or wrong: {names}. See docs/settings.md.")
+
+
+def _is_own_command(words: list[str]) -> bool:
+    own = {
+        command.name or getattr(command.callback, "__name__", "")
+        for command in app.registered_commands
+    }
+    own |= {group.name or "" for group in app.registered_groups}
+    return bool(words) and words[0] in own
+
+
+def _add_installed_commands() -> None:
+    """`up`, `demo` and others: importing them takes longer than most commands of ours run."""
+    for point in entry_points(group="millrace.commands"):
+        if _installed(point.module):
+            app.add_typer(import_module(point.module).app)
 
 
 def _installed(module: str) -> bool:

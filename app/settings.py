@@ -1,7 +1,8 @@
 """Every setting of every process, read from the environment (`MILLRACE_*`) once per process."""
 
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import Annotated
+from typing import Annotated, Self
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -71,6 +72,18 @@ class Settings(BaseSettings):
     )
     log_json: bool = True
     log_level: str = "INFO"
+
+    @classmethod
+    def of(cls, environment: Mapping[str, str]) -> Self:
+        """From the `MILLRACE_*` variables of `environment`, and not the process's own."""
+        prefix = "MILLRACE_"
+        return cls.model_validate(
+            {
+                name.removeprefix(prefix).lower(): value
+                for name, value in environment.items()
+                if name.startswith(prefix)
+            }
+        )
 
 
 @lru_cache(maxsize=1)

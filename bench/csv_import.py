@@ -8,8 +8,8 @@ the mail; its time is from the first byte sent to the finished import.
 import subprocess
 import threading
 import time
-from contextlib import contextmanager
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 
@@ -20,8 +20,8 @@ from rich.console import Console
 from sqlalchemy import Engine, text
 
 from app.db import make_engine
+from app.settings import Settings
 from bench.report import Result
-from bench.system import bench_system, settings_of
 from infra.local.postgres import Postgres, binaries
 from infra.local.system import ALL, LocalSystem
 from infra.local.tenant import make_tenant
@@ -51,8 +51,8 @@ def run() -> Result:
     console = Console()
     runs: list[tuple[float, float]] = []
     programs = [name for name in ALL if name != "flower"]
-    with bench_system(HOME, programs) as system:
-        engine = make_engine(settings_of(system), pool_size=1, application_name="bench")
+    with LocalSystem(HOME, programs=programs, say=print) as system:
+        engine = make_engine(Settings.of(system.settings), pool_size=1, application_name="bench")
         tenant = make_tenant(system, "bench", email="bench@example.com")
         small, large = (_sample(rows) for rows in (SMALL_ROWS, ROWS))
         growth: dict[str, dict[str, float]] = {}

@@ -21,7 +21,7 @@ from app.jobs import ImportFinishedMail
 from app.ledger.enqueue import NewJob, enqueue_many
 from app.settings import Settings
 from bench.report import Result
-from bench.system import bench_system, settings_of
+from infra.local.system import LocalSystem
 
 JOBS = 5000
 ROUNDS = 5
@@ -38,9 +38,10 @@ class OneByOne(Publisher):
 def run() -> Result:
     console = Console()
     runs: list[tuple[float, float]] = []
-    with bench_system(Path(".local/bench"), ("postgres", "epmd", "rabbitmq")) as system:
+    servers = ("postgres", "epmd", "rabbitmq")
+    with LocalSystem(Path(".local/bench"), programs=servers, say=print) as system:
         system.run_command("migrate")
-        settings = settings_of(system)
+        settings = Settings.of(system.settings)
         engine = make_engine(settings, pool_size=1, application_name="bench")
         _rate(engine, settings, Publisher, jobs=500)
         for number in range(ROUNDS):

@@ -20,7 +20,7 @@ def choose_ports(names: Iterable[str], kept: Path, *, seed: str) -> dict[str, in
     Raises OSError when no candidate is free.
     """
     before: dict[str, int] = json.loads(kept.read_text()) if kept.exists() else {}
-    dice = random.Random(seed)  # noqa: S311 (spread, not secrecy)
+    dice = random.Random(seed)
     ports: dict[str, int] = {}
     for name in names:
         port = before.get(name)

@@ -70,9 +70,14 @@ class Product:
     def _flower(self) -> Program:
         return Program(
             name=FLOWER,
-            command=[*_celery("flower"), f"--address={LOOPBACK}", f"--port={self.flower_port}"],
+            # Without `-A`: it needs the broker's address and none of our code.
+            command=[
+                *_celery("flower", app=False),
+                f"--address={LOOPBACK}",
+                f"--port={self.flower_port}",
+            ],
             environment={
-                **self.settings,
+                "CELERY_BROKER_URL": self.settings["MILLRACE_BROKER_URL"],
                 "FLOWER_BASIC_AUTH": f"{FLOWER_USER}:{self.flower_password}",
             },
             ready=lambda: accepts(self.flower_port),
@@ -98,8 +103,9 @@ def _millrace(command: str) -> list[str]:
     return [str(Path(sys.executable).with_name("millrace")), command]
 
 
-def _celery(command: str) -> list[str]:
-    return [sys.executable, "-m", "celery", "-A", "workers.celery_app", command]
+def _celery(command: str, *, app: bool = True) -> list[str]:
+    ours = ["-A", "workers.celery_app"] if app else []
+    return [sys.executable, "-m", "celery", *ours, command]
 
 
 def millrace_command(*words: str) -> list[str]:

@@ -12,6 +12,8 @@ from threading import Event
 from types import TracebackType
 from typing import Self
 
+from app.migrations.run import upgrade
+from app.settings import Settings
 from infra.local import rabbitmq_binaries
 from infra.local.credentials import Credentials, load_credentials
 from infra.local.errors import AlreadyRunning, LocalError, ProgramFailed, StartCancelled
@@ -337,7 +339,8 @@ class LocalSystem:
         return Step(name=program.name, run=lambda: self._start(program), needs=program.needs)
 
     def _migrate(self) -> None:
-        self.run_command("migrate")
+        """In this process: a new one would take a second to import what is here already."""
+        upgrade(Settings.of(self.settings))
 
     def _start(self, program: Program) -> None:
         """Start one program and wait until it is ready."""

@@ -1,8 +1,11 @@
-"""A customer of the local system: made with the operators' commands, as in production."""
+"""A customer of the local system."""
 
-import json
 from dataclasses import dataclass
 
+from app.db import make_engine, transaction
+from app.errors import Unprocessable
+from app.keys import create_key, create_tenant, find_tenant
+from app.settings import Settings
 from infra.local.system import LocalSystem
 
 
@@ -18,7 +21,14 @@ class Tenant:
 
 def make_tenant(system: LocalSystem, name: str, *, email: str) -> Tenant:
     """The tenant of that name, made where it is missing, with a new API key."""
-    words = ("tenants", "create", name, "--email", email, "--if-missing", "--json")
-    tenant = json.loads(system.run_command(*words))
-    key = json.loads(system.run_command("keys", "create", tenant["id"], "--json"))
-    return Tenant(id=tenant["id"], name=name, email=email, api_key=key["key"])
+    engine = make_engine(
+        Settings.of(system.settings), pool_size=1, application_name="millrace-local"
+    )
+    with transaction(engine) as tx:
+        try:
+            tenant_id = create_tenant(tx, name=name, email=email)
+        except Unprocessable:
+            tenant_id = find_tenant(tx, name)
+        _, key = create_key(tx, tenant_id, name="local")
+    engine.dispose()
+    return Tenant(id=str(tenant_id), name=name, email=email, api_key=key)
