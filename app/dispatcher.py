@@ -26,7 +26,7 @@ from app.settings import Settings
 log = structlog.get_logger()
 
 REFUSED_PAUSE_SECONDS = 1.0
-RECONNECT_SECONDS = (0.2, 0.5, 1.0, 2.0)
+RECONNECT_SECONDS = (0.1, 0.2, 0.5)
 NAME = "millrace-dispatcher"
 
 

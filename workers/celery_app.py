@@ -1,7 +1,7 @@
 """The Celery application: `celery -A workers.celery_app worker --queues=default`."""
 
 from celery import Celery
-from celery.signals import setup_logging
+from celery.signals import setup_logging, worker_init
 from kombu import Exchange, Queue
 
 from app.broker import topology
@@ -10,7 +10,7 @@ from app.logs import configure_logging
 from app.settings import Settings, get_settings
 from workers import handlers  # noqa: F401 - registers every handler
 from workers.runtime import process
-from workers.runtime.task import register_task
+from workers.runtime.task import register_task, runtime
 
 
 def make_celery(settings: Settings) -> Celery:
@@ -34,6 +34,8 @@ def make_celery(settings: Settings) -> Celery:
         task_acks_late=True,
         task_reject_on_worker_lost=True,
         task_acks_on_timeout=False,
+        # What raises nonetheless got a message that it can't read: a dead letter, and not a lost one.
+        task_acks_on_failure=False,
         worker_prefetch_multiplier=1,
         # Children: recycled by count and by size, between jobs.
         worker_concurrency=settings.worker_concurrency,
@@ -73,6 +75,11 @@ def _queues() -> list[Queue]:
 @setup_logging.connect
 def _setup_logging(**_: object) -> None:
     configure_logging(get_settings())
+
+
+@worker_init.connect
+def _make_runtime(**_: object) -> None:
+    runtime()
 
 
 app = make_celery(get_settings())

@@ -4,6 +4,7 @@ from http import HTTPStatus
 from typing import Any
 
 import structlog
+from botocore.exceptions import BotoCoreError, ClientError
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -81,6 +82,8 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(DataError, _unstorable)
     app.add_exception_handler(OperationalError, _unavailable)
     app.add_exception_handler(PoolTimeout, _unavailable)
+    app.add_exception_handler(BotoCoreError, _storage_away)
+    app.add_exception_handler(ClientError, _storage_away)
     app.add_exception_handler(Exception, _unexpected)
     _describe_in_openapi(app)
 
@@ -152,6 +155,17 @@ def _unavailable(_: Request, error: Exception) -> JSONResponse:
         "unavailable",
         "Temporarily unavailable",
         "The database doesn't answer. Try again in a few seconds.",
+        headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
+    )
+
+
+def _storage_away(_: Request, error: Exception) -> JSONResponse:
+    log.error("http.storage_away", error=f"{type(error).__name__}: {error}")
+    return problem_response(
+        503,
+        "unavailable",
+        "Temporarily unavailable",
+        "The object store doesn't answer. Try again in a few seconds.",
         headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
     )
 

@@ -8,9 +8,11 @@
 - It waits up to half a minute between attempts to reach a broker that was away; ours waits a second.
 """
 
-from typing import ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import structlog
+from celery.exceptions import InvalidTaskError
 from celery.worker.consumer import Consumer as CeleryConsumer
 from celery.worker.state import maybe_shutdown
 from kombu import Connection
@@ -21,8 +23,20 @@ log = structlog.get_logger()
 RECONNECT_SECONDS = 1.0
 
 
+def _refusing(strategy: Callable[..., Any]) -> Callable[..., Any]:
+    def handle(*arguments: Any) -> Any:
+        try:
+            return strategy(*arguments)
+        except (TypeError, ValueError, AttributeError, LookupError) as error:
+            raise InvalidTaskError(f"{type(error).__name__}: {error}") from error
+
+    return handle
+
+
 class Consumer(CeleryConsumer):
     """Named in the `worker_consumer` setting."""
+
+    strategies: dict[str, Callable[..., Any]]
 
     class Blueprint(CeleryConsumer.Blueprint):  # type: ignore[misc,valid-type]
         """The stock steps but for delayed delivery, mingle and gossip."""
@@ -47,6 +61,15 @@ class Consumer(CeleryConsumer):
 
     def _on_refused(self, error: Exception, interval: float) -> None:
         log.warning("broker.away", error=str(error), retry_seconds=interval)
+
+    def update_strategies(self) -> None:
+        """As stock, but a body that is no (args, kwargs, options) is refused like other invalid tasks.
+
+        Celery takes it apart where nothing catches what goes wrong, and the worker would end.
+        """
+        super().update_strategies()
+        for name, strategy in self.strategies.items():
+            self.strategies[name] = _refusing(strategy)
 
     def on_decode_error(self, message: Message, exc: Exception) -> None:
         """Reject without requeue: the broker's dead-letter exchange takes it from here."""

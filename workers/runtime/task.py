@@ -20,7 +20,8 @@ log = structlog.get_logger()
 
 @lru_cache(maxsize=1)
 def runtime() -> Runtime:
-    """The child's own connections, made on first use and so never before the fork.
+    """What a child works with. Made by the main process before it forks, so that no child's first job
+    pays for it; connections are opened on first use, and so by each child for itself.
 
     At most two to the database: the job's own, and for a moment the heartbeat's.
     """
@@ -38,11 +39,16 @@ def runtime() -> Runtime:
 def register_task(app: Celery, contract: type[JobContract]) -> None:
     """Make the Celery task of the contract's name: it runs whatever the ledger holds for the job's id."""
 
-    def run(self: Task[Any, Any], job_id: str, version: int, attempt: int) -> None:
+    def run(self: Task[Any, Any], *_: Any, **message: Any) -> None:
         info = self.request.delivery_info or {}
-        log.debug("job.delivered", job_id=job_id, version=version, attempt=attempt)
+        log.debug("job.delivered", **message)
+        try:
+            job_id = UUID(str(message.get("job_id")))
+        except ValueError:
+            log.error("message.without_job", kind=contract.spec.kind)  # noqa: TRY400 - no fault of ours
+            raise Reject("no job id", requeue=False) from None
         delivery = Delivery(
-            job_id=UUID(job_id),
+            job_id=job_id,
             worker=f"{self.request.hostname}",
             redelivered=bool(info.get("redelivered")),
         )

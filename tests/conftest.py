@@ -1,0 +1,122 @@
+"""Fixtures: nothing here starts before a test asks for it."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import httpx
+import pytest
+from sqlalchemy import Engine
+
+from app.db import make_engine
+from app.settings import Settings
+from app.storage import Storage, make_storage
+from infra.local import LocalError
+from tests.support.customers import Customer, make_customer
+from tests.support.processes import Processes
+from tests.support.queues import Queues
+from tests.support.runtime import Worker
+from tests.support.servers import Servers, settings_of
+from tests.support.web import Web, web_server
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    """Real PostgreSQL, RabbitMQ, S3 and SMTP. Without them a test is skipped, but fails in CI."""
+    started = Servers(tmp_path_factory.mktemp("servers"))
+    try:
+        started.start()
+    except LocalError as missing:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(f"no servers: {missing}")
+    yield started
+    started.stop()
+
+
+@pytest.fixture
+def database(servers: Servers) -> Iterator[str]:
+    """The name of a database of the test's own, with the product's tables and nothing in them."""
+    with servers.database() as name:
+        yield name
+
+
+@pytest.fixture
+def environment(servers: Servers, database: str) -> dict[str, str]:
+    """What the product's processes are started with; a test may add to it before it uses `settings`."""
+    return servers.environment(
+        database, s3_bucket=f"t-{uuid4().hex}", confirm_timeout=5, dispatch_poll_seconds=0.2
+    )
+
+
+@pytest.fixture
+def settings(environment: dict[str, str]) -> Settings:
+    return settings_of(environment)
+
+
+@pytest.fixture
+def engine(settings: Settings) -> Iterator[Engine]:
+    made = make_engine(settings, pool_size=5, max_overflow=20, application_name="millrace-tests")
+    yield made
+    made.dispose()
+
+
+@pytest.fixture
+def storage(settings: Settings) -> Storage:
+    """A bucket of the test's own."""
+    made = make_storage(settings)
+    made.ensure_bucket()
+    return made
+
+
+@pytest.fixture
+def tenant(engine: Engine) -> Customer:
+    return make_customer(engine)
+
+
+@pytest.fixture
+def stranger(engine: Engine) -> Customer:
+    """Another tenant."""
+    return make_customer(engine)
+
+
+@pytest.fixture
+def worker(
+    engine: Engine, storage: Storage, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> Worker:
+    """The worker's runtime in the test's own process, without broker and Celery."""
+    return Worker(engine, storage, settings, monkeypatch)
+
+
+@pytest.fixture
+def queues(servers: Servers) -> Iterator[Queues]:
+    """The broker's queues, declared and empty."""
+    opened = Queues(settings_of(servers.system.settings))
+    opened.purge()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def processes(
+    servers: Servers, environment: dict[str, str], queues: Queues, tmp_path: Path
+) -> Iterator[Processes]:
+    """Dispatchers and workers as processes of their own."""
+    started = Processes(servers, environment, tmp_path)
+    yield started
+    started.close()
+
+
+@pytest.fixture
+def web(settings: Settings, storage: Storage) -> Iterator[Web]:
+    """A real web server."""
+    with web_server(settings) as served:
+        yield served
+
+
+@pytest.fixture
+def api(web: Web, tenant: Customer) -> Iterator[httpx.Client]:
+    """An HTTP client with the tenant's key."""
+    with web.client(tenant.key) as client:
+        yield client

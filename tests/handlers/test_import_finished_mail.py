@@ -1,0 +1,93 @@
+"""The mail at an import's end: to the tenant, with the figures, recognisable when it is sent twice."""
+
+import mailbox
+from uuid import UUID
+
+import pytest
+from sqlalchemy import Engine
+
+from app.storage import Storage
+from tests.support.customers import Customer
+from tests.support.imports import accepted_import, dispatch
+from tests.support.jobs import claim_now, job_facts
+from tests.support.runtime import Worker
+from tests.support.servers import Servers
+from workers.runtime.executor import Disposition
+
+
+def mail_job(
+    worker: Worker, engine: Engine, storage: Storage, tenant: Customer, data: bytes
+) -> UUID:
+    """Import the file to its end; the job of its mail, published."""
+    accepted_import(engine, storage, tenant.id, data)
+    while True:
+        for job_id, kind in dispatch(engine):
+            if kind == "mail.import_finished":
+                return job_id
+            worker.deliver(job_id)
+
+
+def message_ids(servers: Servers, recipient: str) -> list[str]:
+    folder = mailbox.Maildir(str(servers.system.layout.mail))
+    return [str(mail["Message-ID"]) for mail in folder if mail["To"] == recipient]
+
+
+def test_the_tenant_hears_the_figures(
+    worker: Worker, engine: Engine, storage: Storage, tenant: Customer, servers: Servers
+) -> None:
+    data = b"email\na@example.com\nb@example.com\nnobody\n"
+    job_id = mail_job(worker, engine, storage, tenant, data)
+    assert worker.deliver(job_id) is Disposition.ACKNOWLEDGE
+    (mail,) = servers.system.mails(recipient=tenant.email)
+    assert mail.subject == "Import is finished: people.csv"
+    figures = dict(line.split() for line in mail.text.splitlines() if line.startswith("  "))
+    assert figures == {
+        "rows": "3",
+        "inserted": "2",
+        "updated": "0",
+        "unchanged": "0",
+        "rejected": "1",
+    }
+    assert "/rejected.csv" in mail.text
+
+
+def test_a_failure_is_told_with_its_reason(
+    worker: Worker, engine: Engine, storage: Storage, tenant: Customer, servers: Servers
+) -> None:
+    job_id = mail_job(worker, engine, storage, tenant, b"email\n" + b"x" * 2_500_000)
+    assert worker.deliver(job_id) is Disposition.ACKNOWLEDGE
+    (mail,) = servers.system.mails(recipient=tenant.email)
+    assert mail.subject == "Import has failed: people.csv"
+    assert "line of more than" in mail.text
+
+
+def test_a_mail_that_is_sent_twice_has_one_message_id(
+    worker: Worker, engine: Engine, storage: Storage, tenant: Customer, servers: Servers
+) -> None:
+    """A crash between the sending and the commit: SMTP has no idempotency key but this."""
+    job_id = mail_job(worker, engine, storage, tenant, b"email\n")
+
+    assert worker.deliver(job_id) is Disposition.ACKNOWLEDGE
+    with engine.begin() as tx:
+        from sqlalchemy import text
+
+        tx.execute(text("UPDATE jobs SET state = 'queued' WHERE id = :id"), {"id": job_id})
+        assert claim_now(tx, job_id) is not None
+    assert worker.deliver(job_id, redelivered=True) is Disposition.ACKNOWLEDGE
+    assert message_ids(servers, tenant.email) == [f"<{job_id}@millrace.example>"] * 2
+
+
+class TestNoMailServer:
+    @pytest.fixture
+    def environment(self, environment: dict[str, str]) -> dict[str, str]:
+        return {**environment, "MILLRACE_SMTP_PORT": "1"}
+
+    def test_the_mail_is_tried_again_later(
+        self, worker: Worker, engine: Engine, storage: Storage, tenant: Customer
+    ) -> None:
+        job_id = mail_job(worker, engine, storage, tenant, b"email\n")
+        assert worker.deliver(job_id) is Disposition.ACKNOWLEDGE
+        facts = job_facts(engine, job_id)
+        assert facts.state == "scheduled"
+        assert facts.error is not None
+        assert facts.error["type"] == "ConnectionRefusedError"

@@ -1,0 +1,210 @@
+"""From the outbox to the queues: promptly, once, and through every outage."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pytest
+from sqlalchemy import Engine, text
+
+from app.ledger.enqueue import NewJob, enqueue, enqueue_many
+from app.settings import Settings
+from tests.support.customers import Customer
+from tests.support.dispatching import dispatching
+from tests.support.jobs import (
+    LazyNote,
+    Note,
+    UrgentNote,
+    add,
+    assert_lawful,
+    count,
+    events,
+    job_facts,
+)
+from tests.support.queues import Queues, arguments_of, headers_of
+from tests.support.servers import Servers, wait_for
+
+LONG_POLL = {"MILLRACE_DISPATCH_POLL_SECONDS": "60"}
+
+
+def states(engine: Engine, state: str) -> int:
+    with engine.connect() as tx:
+        query = text("SELECT count(*) FROM jobs WHERE state = :state")
+        number: int = tx.execute(query, {"state": state}).scalar_one()
+        return number
+
+
+def publish_lag(engine: Engine, job_id: UUID) -> float:
+    """Seconds from the moment a job was due to its being marked as published."""
+    query = text("""
+        SELECT extract(epoch FROM j.queued_at - j.run_at)::float FROM jobs j WHERE j.id = :id
+    """)
+    with engine.connect() as tx:
+        lag: float = tx.execute(query, {"id": job_id}).scalar_one()
+        return lag
+
+
+def test_each_job_goes_to_its_own_queue_with_its_facts(
+    settings: Settings, engine: Engine, tenant: Customer, queues: Queues
+) -> None:
+    ids = {
+        queue: add(engine, tenant.id, job)
+        for queue, job in {"high": UrgentNote(), "default": Note(), "low": LazyNote()}.items()
+    }
+    with dispatching(settings, engine):
+        wait_for(lambda: states(engine, "queued") == 3, what="publishing")
+    for queue, job_id in ids.items():
+        (message,) = queues.take_all(queue)
+        assert arguments_of(message) == {"job_id": str(job_id), "version": 1, "attempt": 1}
+        assert headers_of(message)["task"] == job_facts_kind(engine, job_id)
+    assert count(engine, "outbox") == 0
+    assert assert_lawful(engine) == 3
+
+
+def job_facts_kind(engine: Engine, job_id: UUID) -> str:
+    with engine.connect() as tx:
+        kind: str = tx.execute(
+            text("SELECT kind FROM jobs WHERE id = :id"), {"id": job_id}
+        ).scalar_one()
+        return kind
+
+
+class TestPromptness:
+    """With a poll of a minute, only a signal or the job's own time can wake the dispatcher."""
+
+    @pytest.fixture
+    def environment(self, environment: dict[str, str]) -> dict[str, str]:
+        return {**environment, **LONG_POLL}
+
+    def test_a_new_job_wakes_the_dispatcher(
+        self, settings: Settings, engine: Engine, tenant: Customer, queues: Queues
+    ) -> None:
+        with dispatching(settings, engine):
+            for _ in range(3):
+                job_id = add(engine, tenant.id, Note())
+                wait_for(lambda one=job_id: job_facts(engine, one).state == "queued", seconds=10)  # type: ignore[misc]
+                assert publish_lag(engine, job_id) < 1
+
+    def test_a_job_for_later_goes_out_at_its_time(
+        self, settings: Settings, engine: Engine, tenant: Customer, queues: Queues
+    ) -> None:
+        with dispatching(settings, engine):
+            later = datetime.now(tz=UTC) + timedelta(seconds=1.5)
+            with engine.begin() as tx:
+                job_id = enqueue(tx, tenant.id, Note(), run_at=later).id
+            now = add(engine, tenant.id, Note())
+            wait_for(lambda: job_facts(engine, now).state == "queued", seconds=10)
+            assert job_facts(engine, job_id).state == "scheduled"
+            wait_for(lambda: job_facts(engine, job_id).state == "queued", seconds=15)
+        assert 0 <= publish_lag(engine, job_id) < 1
+
+
+def test_two_dispatchers_publish_every_job_exactly_once(
+    settings: Settings, engine: Engine, tenant: Customer, queues: Queues
+) -> None:
+    with engine.begin() as tx:
+        made = enqueue_many(tx, tenant.id, [NewJob(job=Note()) for _ in range(2000)])
+    with dispatching(settings, engine, dispatchers=2):
+        wait_for(lambda: states(engine, "queued") == 2000, seconds=60, what="publishing")
+    published = queues.job_ids()
+    assert len(published) == 2000
+    assert set(published) == {str(one.id) for one in made}
+    assert count(engine, "outbox") == 0
+
+
+class TestFullQueue:
+    @pytest.fixture
+    def environment(self, environment: dict[str, str]) -> dict[str, str]:
+        return {**environment, "MILLRACE_DISPATCH_BATCH_SIZE": "30"}
+
+    @pytest.fixture
+    def short_queue(self, servers: Servers, queues: Queues) -> Iterator[None]:
+        """The queue `low` holds about 20 messages."""
+        policy = ["--vhost", "millrace", "--apply-to", "queues", "--priority", "9"]
+        definition = '{"max-length": 20, "delivery-limit": 20}'
+        servers.rabbitmqctl("set_policy", *policy, "short", "^low$", definition)
+        yield
+        queues.purge()
+        if "short" in servers.rabbitmqctl("list_policies", "--vhost", "millrace"):
+            servers.rabbitmqctl("clear_policy", "--vhost", "millrace", "short")
+
+    @pytest.mark.usefixtures("short_queue")
+    def test_what_does_not_fit_waits_in_the_outbox_and_nothing_is_lost(
+        self,
+        settings: Settings,
+        engine: Engine,
+        tenant: Customer,
+        queues: Queues,
+        servers: Servers,
+    ) -> None:
+        with engine.begin() as tx:
+            jobs = [NewJob(job=LazyNote()) for _ in range(150)]
+            made = {str(one.id) for one in enqueue_many(tx, tenant.id, jobs)}
+        with dispatching(settings, engine):
+            refused = text("SELECT count(*) FROM outbox WHERE run_at > clock_timestamp()")
+
+            def postponed() -> bool:
+                with engine.connect() as tx:
+                    return bool(tx.execute(refused).scalar_one())
+
+            wait_for(postponed, what="a refusal")
+            urgent = add(engine, tenant.id, UrgentNote())
+            wait_for(lambda: job_facts(engine, urgent).state == "queued", what="the other queue")
+            assert count(engine, "outbox") > 0
+            assert count(engine, "outbox") == states(engine, "scheduled")
+
+            servers.rabbitmqctl("clear_policy", "--vhost", "millrace", "short")
+            wait_for(lambda: count(engine, "outbox") == 0, seconds=30, what="the rest")
+        assert set(queues.job_ids("low")) == made
+        assert assert_lawful(engine) == 151
+
+
+def test_a_message_that_no_queue_takes_stays_in_the_outbox(
+    settings: Settings, engine: Engine, tenant: Customer, queues: Queues
+) -> None:
+    with dispatching(settings, engine):
+        queues.channel.queue_unbind("low", "millrace", "low")
+        lost, fine = add(engine, tenant.id, LazyNote()), add(engine, tenant.id, Note())
+        wait_for(lambda: job_facts(engine, fine).state == "queued", what="the other job")
+        assert job_facts(engine, lost).state == "scheduled"
+        assert events(engine, lost) == ["enqueue"]
+        queues.channel.queue_bind("low", "millrace", "low")
+        wait_for(lambda: job_facts(engine, lost).state == "queued", what="the bound job")
+    assert queues.job_ids("low") == [str(lost)]
+
+
+def test_a_connection_that_the_broker_closes_is_made_anew(
+    settings: Settings, engine: Engine, tenant: Customer, queues: Queues, servers: Servers
+) -> None:
+    with dispatching(settings, engine):
+        first = add(engine, tenant.id, Note())
+        wait_for(lambda: job_facts(engine, first).state == "queued")
+        servers.rabbitmqctl("close_all_connections", "--vhost", "millrace", "for a test")
+        second = add(engine, tenant.id, Note())
+        wait_for(lambda: job_facts(engine, second).state == "queued", what="the second job")
+    queues.reopen()
+    assert set(queues.job_ids()) == {str(first), str(second)}
+
+
+def test_a_backend_that_postgres_ends_is_replaced(
+    settings: Settings, engine: Engine, tenant: Customer, queues: Queues, servers: Servers
+) -> None:
+    with dispatching(settings, engine):
+        assert servers.end_sessions(settings.database_url.get_secret_value().rsplit("/", 1)[1]) >= 2
+        engine.dispose()
+        job_id = add(engine, tenant.id, Note())
+        wait_for(lambda: job_facts(engine, job_id).state == "queued", what="publishing")
+    assert queues.job_ids() == [str(job_id)]
+
+
+def test_a_restart_of_the_broker_loses_nothing(
+    settings: Settings, engine: Engine, tenant: Customer, queues: Queues, servers: Servers
+) -> None:
+    with dispatching(settings, engine):
+        before = add(engine, tenant.id, Note())
+        wait_for(lambda: job_facts(engine, before).state == "queued")
+        servers.restart("rabbitmq")
+        after = add(engine, tenant.id, Note())
+        wait_for(lambda: job_facts(engine, after).state == "queued", what="the job after")
+    queues.reopen()
+    assert set(queues.job_ids()) == {str(before), str(after)}

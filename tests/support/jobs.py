@@ -1,0 +1,150 @@
+"""Jobs that exist in tests alone, one per queue, and what the ledger holds about a job."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+from uuid import UUID
+
+from sqlalchemy import Connection, Engine, text
+
+from app.broker.topology import Queue
+from app.ledger.contract import JobContract, JobSpec
+from app.ledger.enqueue import enqueue
+from app.ledger.outbox import mark_queued, take_due
+from app.ledger.retry import RetryPolicy
+from app.ledger.state import TRANSITIONS, Event, State
+from app.ledger.store import Claimed, claim
+
+
+class Note(JobContract):
+    """On the default queue; three attempts, one second apart at first, without dice."""
+
+    spec: ClassVar[JobSpec] = JobSpec(
+        kind="test.note", retry=RetryPolicy(attempts=3, base_seconds=1, jitter=False)
+    )
+
+    text: str = ""
+
+
+class UrgentNote(JobContract):
+    spec: ClassVar[JobSpec] = JobSpec(kind="test.urgent", queue=Queue.HIGH)
+
+
+class LazyNote(JobContract):
+    spec: ClassVar[JobSpec] = JobSpec(kind="test.lazy", queue=Queue.LOW)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """The row of a job."""
+
+    state: str
+    attempt: int
+    max_attempts: int
+    error: dict[str, Any] | None
+    unique_key: str | None
+    parent_id: UUID | None
+    wait_seconds: float
+    lease_seconds: float | None
+    progress_done: int | None
+    outbox: bool
+
+
+_FACTS = text("""
+    SELECT state, attempt, max_attempts, error, unique_key, parent_id,
+           extract(epoch FROM run_at - clock_timestamp())::float AS wait_seconds,
+           extract(epoch FROM lease_until - clock_timestamp())::float AS lease_seconds,
+           progress_done,
+           EXISTS (SELECT FROM outbox WHERE job_id = jobs.id AND outbox.run_at = jobs.run_at) AS outbox
+    FROM jobs WHERE id = :id
+""")
+
+
+def job_facts(engine: Engine, job_id: UUID) -> Facts:
+    with engine.connect() as tx:
+        return Facts(**tx.execute(_FACTS, {"id": job_id}).one()._mapping)
+
+
+def events(engine: Engine, job_id: UUID) -> list[str]:
+    """The job's history, as the names of its events."""
+    with engine.connect() as tx:
+        query = text("SELECT event FROM job_history WHERE job_id = :id ORDER BY id")
+        return list(tx.execute(query, {"id": job_id}).scalars())
+
+
+def children(engine: Engine, job_id: UUID) -> list[str]:
+    """The kinds of the jobs that this one enqueued."""
+    with engine.connect() as tx:
+        query = text("SELECT kind FROM jobs WHERE parent_id = :id ORDER BY id")
+        return list(tx.execute(query, {"id": job_id}).scalars())
+
+
+def count(engine: Engine, table: str) -> int:
+    with engine.connect() as tx:
+        number: int = tx.execute(text(f"SELECT count(*) FROM {table}")).scalar_one()  # noqa: S608
+        return number
+
+
+def add(engine: Engine, tenant_id: UUID, job: JobContract) -> UUID:
+    with engine.begin() as tx:
+        return enqueue(tx, tenant_id, job).id
+
+
+def add_queued(engine: Engine, tenant_id: UUID, job: JobContract) -> UUID:
+    """As if the dispatcher had published it."""
+    job_id = add(engine, tenant_id, job)
+    with engine.begin() as tx:
+        assert job_id in {due.id for due in take_due(tx, batch=5000)}
+        mark_queued(tx, [job_id])
+    return job_id
+
+
+def requeue(engine: Engine, job_id: UUID) -> None:
+    """Dispatch a job that is waiting for its time, now."""
+    with engine.begin() as tx:
+        tx.execute(
+            text("UPDATE outbox SET run_at = clock_timestamp() WHERE job_id = :id"), {"id": job_id}
+        )
+        mark_queued(tx, [job_id])
+
+
+def claim_now(
+    tx: Connection, job_id: UUID, *, redelivered: bool = False, lease_seconds: float = 60
+) -> Claimed | None:
+    return claim(
+        tx, job_id, worker="test@here", lease_seconds=lease_seconds, redelivered=redelivered
+    )
+
+
+def running(engine: Engine, tenant_id: UUID, job: JobContract) -> Claimed:
+    """A job in its first attempt."""
+    job_id = add_queued(engine, tenant_id, job)
+    with engine.begin() as tx:
+        claimed = claim_now(tx, job_id)
+    assert claimed is not None
+    return claimed
+
+
+def assert_lawful(engine: Engine) -> int:
+    """Every job's history is a path of the transition table, from enqueue to where it stands.
+
+    Returns how many jobs there are.
+    """
+    query = text("""
+        SELECT j.id, j.state, h.event, h.from_state, h.to_state, h.attempt
+        FROM jobs j LEFT JOIN job_history h ON h.job_id = j.id ORDER BY j.id, h.id
+    """)
+    ends: dict[UUID, tuple[str, str]] = {}
+    previous: dict[UUID, tuple[str, int]] = {}
+    with engine.connect() as tx:
+        for row in tx.execute(query):
+            move = TRANSITIONS[Event(row.event)]
+            state, attempt = previous.get(row.id, (None, 0))
+            assert row.from_state == state, f"{row.id}: a gap in the history at {row.event}"
+            assert move.sources == frozenset() or State(row.from_state) in move.sources
+            assert move.target == row.to_state
+            assert row.attempt == attempt + (row.event in {Event.CLAIM, Event.TAKE_OVER})
+            previous[row.id] = (row.to_state, row.attempt)
+            ends[row.id] = (row.to_state, row.state)
+    for job_id, (last, state) in ends.items():
+        assert last == state, f"{job_id} is {state}, its history ends in {last}"
+    return len(ends)

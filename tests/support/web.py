@@ -1,0 +1,61 @@
+"""The web process, on a loopback port, in a thread of the test."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+import uvicorn
+
+from app.main import create_app
+from app.settings import Settings
+from tests.support.servers import wait_for
+
+HOST = "127.0.0.1"
+
+
+class Web:
+    """A real server on the real application."""
+
+    def __init__(self, server: uvicorn.Server) -> None:
+        self._server = server
+        self.port = int(server.servers[0].sockets[0].getsockname()[1])
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request is being worked on, its client still there or not."""
+        return bool(self._server.server_state.tasks)
+
+    def client(self, key: str | None) -> httpx.Client:
+        headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+        return httpx.Client(
+            base_url=f"http://{HOST}:{self.port}", headers=headers, timeout=30, trust_env=False
+        )
+
+    def connect(self) -> socket.socket:
+        """A raw connection, for what no client library would send."""
+        return socket.create_connection((HOST, self.port), timeout=20)
+
+
+@contextmanager
+def web_server(settings: Settings) -> Iterator[Web]:
+    """Serve until the block ends."""
+    config = uvicorn.Config(
+        create_app(settings),
+        host=HOST,
+        port=0,
+        log_config=None,
+        access_log=False,
+        ws="none",
+        timeout_graceful_shutdown=5,
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, name="web")
+    thread.start()
+    try:
+        wait_for(lambda: server.started or not thread.is_alive(), what="the web server")
+        yield Web(server)
+    finally:
+        server.should_exit = True
+        thread.join(15)

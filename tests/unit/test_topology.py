@@ -1,0 +1,41 @@
+"""The definitions file is the code's topology, and the topology keeps what correctness rests on."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from app.broker import topology
+from app.broker.topology import QUEUES, Queue
+
+DEFINITIONS = Path(__file__).parents[2] / "infra" / "rabbitmq" / "definitions.json"
+
+
+def test_the_definitions_file_is_what_the_code_declares() -> None:
+    assert json.loads(DEFINITIONS.read_text()) == topology.definitions(), (
+        "write it again: millrace topology export"
+    )
+
+
+@pytest.mark.parametrize("queue", [queue for queue in QUEUES if queue.name in set(Queue)])
+def test_a_work_queue_loses_nothing(queue: topology.QueueSpec) -> None:
+    assert queue.arguments == {
+        "x-queue-type": "quorum",
+        "x-dead-letter-exchange": "millrace.dead",
+        "x-dead-letter-strategy": "at-least-once",
+        "x-overflow": "reject-publish",
+    }
+
+
+def test_whatever_is_dead_lettered_has_a_queue_to_go_to() -> None:
+    (dead,) = [queue for queue in QUEUES if queue.exchange == topology.DEAD_LETTER_EXCHANGE]
+    assert dead.routing_key == "#"
+    assert dead.arguments == {"x-queue-type": "quorum"}
+
+
+def test_the_policy_bounds_each_work_queue_and_no_other() -> None:
+    (policy,) = topology.definitions()["policies"]
+    matched = {queue.name for queue in QUEUES if re.search(policy["pattern"], queue.name)}
+    assert matched == set(Queue)
+    assert policy["definition"] == {"delivery-limit": 20, "max-length": 10_000}
