@@ -13,7 +13,7 @@ from types import FrameType
 import psycopg
 import structlog
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError
 
 from app.broker.message import JobMessage
 from app.broker.publisher import Publisher
@@ -78,7 +78,7 @@ class Dispatcher:
         while not self._stopping:
             try:
                 self._run_connected()
-            except (BrokerAway, OperationalError, psycopg.OperationalError) as error:
+            except (BrokerAway, DBAPIError, psycopg.Error) as error:
                 pause = RECONNECT_SECONDS[min(failures, len(RECONNECT_SECONDS) - 1)]
                 failures += 1
                 log.warning("dispatcher.disconnected", error=str(error), retry_seconds=pause)

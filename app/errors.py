@@ -8,7 +8,8 @@
     │   ├── UnsupportedMediaType    415
     │   └── Unprocessable           422  well-formed, but it can't be done as asked
     ├── Unavailable                 503  a part we depend on is away; try again later
-    │   └── BrokerAway              503  RabbitMQ is
+    │   ├── BrokerAway              503  RabbitMQ is
+    │   └── OutcomeUnknown          503  the connection was lost in the middle of a commit
     └── LostLease                   500  the job was taken over or cancelled while it ran (workers only)
 
 `code` is stable and becomes the problem's `type`; the message is one sentence that says what to do.
@@ -90,6 +91,12 @@ class BrokerAway(Unavailable):
     """RabbitMQ doesn't answer, closed the connection, or left confirms out for too long."""
 
     code = "broker_away"
+
+
+class OutcomeUnknown(Unavailable):
+    """The commit may have happened or not; whatever it refers to must be kept."""
+
+    code = "outcome_unknown"
 
 
 class LostLease(MillraceError):

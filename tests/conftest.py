@@ -17,7 +17,7 @@ from tests.support.customers import Customer, make_customer
 from tests.support.processes import Processes
 from tests.support.queues import Queues
 from tests.support.runtime import Worker
-from tests.support.servers import Servers, settings_of
+from tests.support.servers import Servers
 from tests.support.web import Web, web_server
 
 
@@ -52,7 +52,7 @@ def environment(servers: Servers, database: str) -> dict[str, str]:
 
 @pytest.fixture
 def settings(environment: dict[str, str]) -> Settings:
-    return settings_of(environment)
+    return Settings.of(environment)
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def worker(
 @pytest.fixture
 def queues(servers: Servers) -> Iterator[Queues]:
     """The broker's queues, declared and empty."""
-    opened = Queues(settings_of(servers.system.settings))
+    opened = Queues(Settings.of(servers.system.settings))
     opened.purge()
     yield opened
     opened.close()

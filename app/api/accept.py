@@ -9,13 +9,14 @@ import anyio
 import structlog
 from fastapi.responses import JSONResponse
 from sqlalchemy import Connection, Engine, select
+from sqlalchemy.exc import DBAPIError
 from starlette.requests import ClientDisconnect
 
 from app.api.idempotency import Answer, check_same, recall, remember, request_hash
 from app.api.import_view import view_of
 from app.api.intake import Intake, object_key
 from app.api.upload_form import Form, read_upload
-from app.errors import InvalidRequest, TooLarge, Unavailable
+from app.errors import InvalidRequest, OutcomeUnknown, TooLarge, Unavailable
 from app.ids import new_id
 from app.imports.lifecycle import StoredFile, accept_import
 from app.models import Import
@@ -77,6 +78,8 @@ async def _accept(
             if known
             else await anyio.to_thread.run_sync(_record, engine, upload, import_id, file, request)
         )
+    except OutcomeUnknown:
+        raise  # the import may be there, and then it needs its file
     except BaseException:
         with anyio.CancelScope(shield=True):
             await _discard(intake)
@@ -106,11 +109,12 @@ def _record(
     engine: Engine, upload: UploadRequest, import_id: UUID, file: StoredFile, request: str
 ) -> Answer:
     """The import, its job, its outbox row and the remembered answer, in one transaction."""
-    with engine.begin() as tx:
+    with engine.connect() as tx:
         accept_import(tx, upload.tenant_id, import_id, file)
         answer = _answer(tx, import_id, request)
         key = upload.idempotency_key
         if key is None or remember(tx, upload.tenant_id, OPERATION, key, answer):
+            _commit(tx)
             return answer
         tx.rollback()
     with engine.connect() as tx:
@@ -121,6 +125,16 @@ def _record(
             code="idempotency_conflict",
         )
     return check_same(first, request)
+
+
+def _commit(tx: Connection) -> None:
+    try:
+        tx.commit()
+    except DBAPIError as error:
+        raise OutcomeUnknown(
+            "The connection to the database was lost while the import was recorded, which may have "
+            "worked. Send the request again with the same Idempotency-Key."
+        ) from error
 
 
 def _answer(tx: Connection, import_id: UUID, request: str) -> Answer:

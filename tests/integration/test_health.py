@@ -4,11 +4,12 @@ import httpx
 import pytest
 from sqlalchemy import Engine
 
+from app.settings import Settings
 from app.storage import Storage
 from tests.support.customers import Customer
 from tests.support.jobs import count
 from tests.support.problems import assert_problem
-from tests.support.servers import Servers, settings_of
+from tests.support.servers import Servers
 from tests.support.web import Web, web_server
 
 
@@ -56,7 +57,7 @@ def test_without_the_object_store_an_upload_is_asked_to_come_again(
     servers: Servers, environment: dict[str, str], engine: Engine, tenant: Customer
 ) -> None:
     """Here its bucket is missing; a store that is away answers the same, a few retries later."""
-    missing = settings_of({**environment, "MILLRACE_S3_BUCKET": "no-such-bucket"})
+    missing = Settings.of({**environment, "MILLRACE_S3_BUCKET": "no-such-bucket"})
     with web_server(missing) as web, web.client(tenant.key) as client:
         headers = {"Content-Type": "text/csv"}
         answer = client.post("/v1/imports", content=b"email\na@example.com\n", headers=headers)

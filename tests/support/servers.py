@@ -2,8 +2,7 @@
 
 import os
 import subprocess
-import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
@@ -30,8 +29,7 @@ class Servers:
 
     def start(self) -> None:
         """Raises infra.local.LocalError when a server can't be had."""
-        with _unclosed_sockets_are_fine():
-            self.system.start()
+        self.system.start()
         with self._superuser() as connection:
             for name, value in FASTER.items():
                 connection.execute(
@@ -39,16 +37,14 @@ class Servers:
                 )
             connection.execute("SELECT pg_reload_conf()")
         self._create_database(TEMPLATE, template="template0")
-        upgrade(settings_of(self.environment(TEMPLATE)))
+        upgrade(Settings.of(self.environment(TEMPLATE)))
 
     def stop(self) -> None:
-        with _unclosed_sockets_are_fine():
-            self.system.stop()
+        self.system.stop()
 
     def restart(self, program: str) -> None:
         """Stop one server, start it again, and return when it is ready."""
-        with _unclosed_sockets_are_fine():
-            self.system.restart_program(program)
+        self.system.restart_program(program)
 
     @contextmanager
     def database(self) -> Iterator[str]:
@@ -117,26 +113,6 @@ class Servers:
 
     def _superuser(self) -> psycopg.Connection:
         return psycopg.connect(self.system.postgres.superuser_url, autocommit=True)
-
-
-@contextmanager
-def _unclosed_sockets_are_fine() -> Iterator[None]:
-    """In the process manager's client, not in the product."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        yield
-
-
-def settings_of(environment: Mapping[str, str]) -> Settings:
-    """The settings that a process with that environment has."""
-    prefix = "MILLRACE_"
-    return Settings.model_validate(
-        {
-            name.removeprefix(prefix).lower(): value
-            for name, value in environment.items()
-            if name.startswith(prefix)
-        }
-    )
 
 
 def wait_for(condition: Callable[[], object], *, seconds: float = 20.0, what: str = "") -> None:

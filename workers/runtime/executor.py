@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
+from itertools import count
 from typing import TypeVar
 from uuid import UUID
 
@@ -74,7 +75,8 @@ class Runtime:
 def execute(runtime: Runtime, delivery: Delivery) -> Disposition:
     """Run one delivery to its end. Raises nothing but what ends the process."""
     try:
-        job = _with_database(lambda: _claim(runtime, delivery))
+        tries = count()
+        job = _with_database(lambda: _claim(runtime, delivery, again=next(tries) > 0))
         if job is None:
             log.info("job.nothing_to_claim", job_id=str(delivery.job_id))
             return Disposition.ACKNOWLEDGE
@@ -88,14 +90,17 @@ def execute(runtime: Runtime, delivery: Delivery) -> Disposition:
         return Disposition.GIVE_BACK
 
 
-def _claim(runtime: Runtime, delivery: Delivery) -> Claimed | None:
+def _claim(runtime: Runtime, delivery: Delivery, *, again: bool) -> Claimed | None:
+    """Claim the job. `again` after a lost connection: that claim may have been made, and its answer lost,
+    so that the job is running in our name and nobody else has its message.
+    """
     with runtime.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as tx:
         return store.claim(
             tx,
             delivery.job_id,
             worker=delivery.worker,
             lease_seconds=runtime.settings.lease_seconds,
-            redelivered=delivery.redelivered,
+            redelivered=delivery.redelivered or again,
         )
 
 
@@ -197,12 +202,29 @@ def _settle_failure(
             if delay is not None:
                 store.settle(tx, job, Event.RETRY, delay_seconds=delay, error=error)
                 return failure
-        if registration is not None and registration.on_dead is not None:
-            payload = _readable(registration, job)
-            if payload is not None:
-                _enqueue_children(tx, job, registration.on_dead(tx, payload, error))
-        store.settle(tx, job, Event.DIE, error=error)
+    _die(runtime, job, registration, error)
     return Dead(error["message"], error["code"])
+
+
+def _die(
+    runtime: Runtime, job: Claimed, registration: Registration | None, error: dict[str, str]
+) -> None:
+    """Record the death, with what the handler's `on_dead` adds to it; a fault there doesn't prevent it."""
+    if registration is not None and registration.on_dead is not None:
+        try:
+            with runtime.engine.begin() as tx:
+                payload = _readable(registration, job)
+                if payload is not None:
+                    _enqueue_children(tx, job, registration.on_dead(tx, payload, error))
+                store.settle(tx, job, Event.DIE, error=error)
+        except (LostLease, OperationalError, InterfaceError):
+            raise
+        except Exception:
+            log.exception("job.on_dead_failed", **_ids(job))
+        else:
+            return
+    with runtime.engine.begin() as tx:
+        store.settle(tx, job, Event.DIE, error=error)
 
 
 def _readable(registration: Registration, job: Claimed) -> JobContract | None:
