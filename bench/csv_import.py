@@ -28,7 +28,7 @@ from infra.local.tenant import make_tenant
 
 ROWS = 1_000_000
 SMALL_ROWS = 10_000
-ROUNDS = 1
+ROUNDS = 3
 GROWTH_LIMIT_MB = 100
 HOME = Path(".local/bench")
 OURS = ("web", "dispatcher", "worker-high", "worker-default", "worker-low")

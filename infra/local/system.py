@@ -12,8 +12,6 @@ from threading import Event
 from types import TracebackType
 from typing import Self
 
-from app.migrations.run import upgrade
-from app.settings import Settings
 from infra.local import rabbitmq_binaries
 from infra.local.credentials import Credentials, load_credentials
 from infra.local.errors import AlreadyRunning, LocalError, ProgramFailed, StartCancelled
@@ -339,7 +337,10 @@ class LocalSystem:
         return Step(name=program.name, run=lambda: self._start(program), needs=program.needs)
 
     def _migrate(self) -> None:
-        """In this process: a new one would take a second to import what is here already."""
+        """In this process; imported here, so that the servers start a second sooner."""
+        from app.migrations.run import upgrade
+        from app.settings import Settings
+
         upgrade(Settings.of(self.settings))
 
     def _start(self, program: Program) -> None:
