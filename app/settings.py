@@ -45,7 +45,7 @@ class Settings(BaseSettings):
 
     upload_max_bytes: Annotated[int, Field(gt=0)] = 5 * 1024 * MIB
     upload_part_bytes: Annotated[int, Field(ge=5 * MIB)] = 8 * MIB
-    import_chunk_bytes: Annotated[int, Field(ge=1)] = 2 * MIB
+    import_chunk_bytes: Annotated[int, Field(ge=1)] = MIB
 
     db_pool_size: Annotated[int, Field(ge=1)] = Field(
         default=10, description="Connections of one web process."
