@@ -1,6 +1,5 @@
 """Fixtures: nothing here starts before a test asks for it."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -12,27 +11,20 @@ from sqlalchemy import Engine
 from app.db import make_engine
 from app.settings import Settings
 from app.storage import Storage, make_storage
-from infra.local import LocalError
 from tests.support.customers import Customer, make_customer
 from tests.support.processes import Processes
 from tests.support.queues import Queues
 from tests.support.runtime import Worker
-from tests.support.servers import Servers
+from tests.support.servers import Servers, started
 from tests.support.web import Web, web_server
 
 
 @pytest.fixture(scope="session")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     """Real PostgreSQL, RabbitMQ, S3 and SMTP. Without them a test is skipped, but fails in CI."""
-    started = Servers(tmp_path_factory.mktemp("servers"))
-    try:
-        started.start()
-    except LocalError as missing:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(f"no servers: {missing}")
-    yield started
-    started.stop()
+    made = Servers(tmp_path_factory.mktemp("servers"))
+    with started(made):
+        yield made
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from app.imports.emails import InvalidEmail, check_email
 from app.imports.header import FIELDS
-from app.imports.records import Record, is_blank
+from app.imports.records import Record, is_blank, is_utf8
 
 MAX_FIELD_CHARS = 1000
 MAX_ATTRIBUTE_CHARS = 10_000
@@ -143,21 +143,13 @@ class ContactCleaner:
                 raise self._bad(
                     index, "nul_character", "The value has a NUL character in it; remove it."
                 )
-            if not _is_utf8(value):
+            if not is_utf8(value):
                 raise self._bad(
                     index, "not_utf8", "The value is not UTF-8; save the file as 'CSV UTF-8'."
                 )
 
     def _bad(self, index: int, code: str, message: str) -> _Invalid:
         return _Invalid(self._columns[index], code, message)
-
-
-def _is_utf8(value: str) -> bool:
-    try:
-        value.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _superseded(winner: int, column: str) -> _Invalid:

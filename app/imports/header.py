@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from app.errors import Unprocessable, UnsupportedMediaType
-from app.imports.records import BOM, RecordReader, is_blank
+from app.imports.records import BOM, RecordReader, is_blank, is_utf8
 
 FIELDS = ("email", "first_name", "last_name", "company", "phone")
 HEAD_BYTES = 1024 * 1024 + 4096
@@ -93,13 +93,11 @@ def _check_storable(columns: list[str]) -> None:
             "The header row has a NUL character in it. Remove it and send the file again.",
             code="binary_file",
         )
-    try:
-        whole.encode("utf-8")
-    except UnicodeEncodeError:
+    if not is_utf8(whole):
         raise UnsupportedMediaType(
             "The header row is not in UTF-8. Save the file as 'CSV UTF-8' and send it again.",
             code="not_utf8",
-        ) from None
+        )
 
 
 def map_columns(columns: list[str], mapping: Mapping[str, str]) -> list[str]:

@@ -106,6 +106,15 @@ def _whole_lines(blocks: Iterable[bytes]) -> Iterator[bytes]:
         yield rest
 
 
+def is_utf8(text: str) -> bool:
+    """Whether all of it was UTF-8: false where lone surrogates stand for bytes that weren't."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def is_blank(cells: list[str]) -> bool:
     """Whether the record has nothing in it: an empty line, or separators alone."""
     return not any(cells) or not any(cell.strip() for cell in cells)

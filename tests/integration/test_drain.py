@@ -1,6 +1,5 @@
 """A worker that is told to stop finishes what it runs, or hands it back when its time is up."""
 
-import os
 from collections.abc import Iterator
 from uuid import uuid4
 
@@ -8,11 +7,11 @@ import psycopg
 import pytest
 
 from infra.local.client import Client
-from infra.local.errors import LocalError
 from infra.local.sample import sample_csv
 from infra.local.system import LocalSystem
 from infra.local.tenant import make_tenant
 from infra.local.waiting import until
+from tests.support.servers import started
 
 ROWS = 500
 DRAIN_SECONDS = 2
@@ -25,17 +24,9 @@ PROGRAMS = (
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSystem]:
     drain = {"MILLRACE_WORKER_DRAIN_SECONDS": str(DRAIN_SECONDS)}
-    try:
-        started = LocalSystem(
-            tmp_path_factory.mktemp("drain"), programs=PROGRAMS, environment=drain
-        )
-        started.start()
-    except LocalError as missing:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(f"no servers: {missing}")
-    yield started
-    started.stop()
+    made = LocalSystem(tmp_path_factory.mktemp("drain"), programs=PROGRAMS, environment=drain)
+    with started(made):
+        yield made
 
 
 def test_a_job_that_does_not_end_in_time_is_handed_back_and_done_by_the_next(

@@ -24,6 +24,7 @@ from infra.local.sample import sample_csv
 from infra.local.system import LocalSystem
 from infra.local.tenant import Tenant, make_tenant
 from infra.local.waiting import until
+from tests.support.servers import started
 
 ROWS = 60_000
 GRACE_SECONDS = 30.0
@@ -48,15 +49,9 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSystem]:
     """The product's own processes, apart from the other tests' servers: this one gets hurt."""
     chunks = {"MILLRACE_IMPORT_CHUNK_BYTES": "200000"}
     home = tmp_path_factory.mktemp("kill")
-    try:
-        started = LocalSystem(home, programs=PROGRAMS, environment=chunks)
-        started.start()
-    except LocalError as missing:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(f"no servers: {missing}")
-    yield started
-    started.stop()
+    made = LocalSystem(home, programs=PROGRAMS, environment=chunks)
+    with started(made):
+        yield made
 
 
 @pytest.fixture(scope="module")
