@@ -13,9 +13,11 @@ import typer
 from pydantic import ValidationError
 from sqlalchemy.exc import OperationalError
 
+from app import dead_letters_cli, jobs_cli, schedules_cli
 from app.broker import topology
 from app.errors import MillraceError
 from app.settings import Settings, get_settings
+from app.terminal import AsJson, transaction
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 tenants = typer.Typer(no_args_is_help=True, help="The customers.")
@@ -24,32 +26,19 @@ storage = typer.Typer(no_args_is_help=True, help="The object store.")
 topology_commands = typer.Typer(no_args_is_help=True, help="RabbitMQ's queues and exchanges.")
 app.add_typer(tenants, name="tenants")
 app.add_typer(keys, name="keys")
+app.add_typer(jobs_cli.app, name="jobs")
+app.add_typer(dead_letters_cli.app, name="dead-letters")
+app.add_typer(schedules_cli.app, name="schedules")
 app.add_typer(storage, name="storage")
 app.add_typer(topology_commands, name="topology")
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
 
 @app.command()
-def web(
-    host: str = "127.0.0.1",
-    port: int = 8000,
-    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
-) -> None:
-    """Serve the HTTP API."""
-    import uvicorn
+def web(host: str = "127.0.0.1", port: int = 8000) -> None:
+    """Serve the HTTP API until told to stop; one process, of which any number may run."""
+    from app.serving import run
 
-    uvicorn.run(
-        "app.main:create_app",
-        factory=True,
-        host=host,
-        port=port,
-        workers=workers,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=60,
-    )
+    run(get_settings(), host=host, port=port)
 
 
 @app.command()
@@ -64,38 +53,65 @@ def dispatcher() -> None:
 
 @app.command()
 def migrate() -> None:
-    """Bring the database to this version's schema; safe to repeat."""
+    """Bring the database to this version's schema and standard schedules; safe to repeat."""
     from app.migrations.run import upgrade
+    from app.schedules.defaults import install_defaults
 
     upgrade(get_settings())
+    with transaction() as tx:
+        install_defaults(tx)
 
 
 @tenants.command("create")
 def create_tenant(
     name: str,
     email: Annotated[str, typer.Option(help="Where notifications go.")],
+    timezone: Annotated[str, typer.Option(help="Where its days begin (IANA).")] = "UTC",
+    trial_days: Annotated[int | None, typer.Option(min=0, help="On trial for so long.")] = None,
     if_missing: Annotated[bool, typer.Option(help="Return it if it is there.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Create a tenant."""
     from app import keys as store
-    from app.db import make_engine, transaction
     from app.errors import Unprocessable
     from app.imports.emails import InvalidEmail, check_email
+    from app.schedules.cron import zone
+    from app.schedules.defaults import install_defaults
 
+    zone(timezone)
     try:
         address = check_email(email)
     except InvalidEmail as error:
         raise Unprocessable(f"{email!r} is no e-mail address: {error}") from None
-    engine = make_engine(get_settings(), pool_size=1, application_name="millrace-cli")
-    with transaction(engine) as tx:
+    with transaction() as tx:
         try:
-            tenant_id = store.create_tenant(tx, name=name, email=address)
+            tenant_id = store.create_tenant(
+                tx, name=name, email=address, timezone=timezone, trial_days=trial_days
+            )
         except Unprocessable:
             if not if_missing:
                 raise
             tenant_id = store.find_tenant(tx, name)
+        install_defaults(tx, tenant_id)
     _print({"id": str(tenant_id), "name": name}, as_json, f"{name} is {tenant_id}")
+
+
+@tenants.command("timezone")
+def set_timezone(
+    tenant: Annotated[str, typer.Argument(help="Name or id.")],
+    timezone: Annotated[str, typer.Argument(help="IANA name, such as Europe/Berlin.")],
+) -> None:
+    """Move a tenant's days, and the schedules that follow them, to another time zone."""
+    from app import keys as store
+    from app.schedules.cron import zone
+    from app.schedules.store import follow_tenant
+
+    zone(timezone)
+    with transaction() as tx:
+        tenant_id = store.find_tenant(tx, tenant)
+        store.set_timezone(tx, tenant_id, timezone)
+        follow_tenant(tx, tenant_id)
+    typer.echo(f"{tenant} is in {timezone}")
 
 
 @keys.command("create")
@@ -106,10 +122,8 @@ def create_key(
 ) -> None:
     """Create an API key and show it, this once."""
     from app import keys as store
-    from app.db import make_engine, transaction
 
-    engine = make_engine(get_settings(), pool_size=1, application_name="millrace-cli")
-    with transaction(engine) as tx:
+    with transaction() as tx:
         key_id, key = store.create_key(tx, store.find_tenant(tx, tenant), name=name)
     _print({"id": str(key_id), "key": key}, as_json, f"{key}\nKeep it: it is not shown again.")
 
@@ -118,10 +132,8 @@ def create_key(
 def revoke_key(key_id: UUID) -> None:
     """Put a key out of force."""
     from app import keys as store
-    from app.db import make_engine, transaction
 
-    engine = make_engine(get_settings(), pool_size=1, application_name="millrace-cli")
-    with transaction(engine) as tx:
+    with transaction() as tx:
         store.revoke_key(tx, key_id)
     typer.echo(f"{key_id} is revoked")
 

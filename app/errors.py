@@ -4,13 +4,15 @@
     ├── InvalidRequest              400  the request itself is broken
     │   ├── Unauthenticated         401
     │   ├── NotFound                404
+    │   ├── Conflict                409  not in the state that it is in
     │   ├── TooLarge                413
     │   ├── UnsupportedMediaType    415
     │   └── Unprocessable           422  well-formed, but it can't be done as asked
     ├── Unavailable                 503  a part we depend on is away; try again later
     │   ├── BrokerAway              503  RabbitMQ is
     │   └── OutcomeUnknown          503  the connection was lost in the middle of a commit
-    └── LostLease                   500  the job was taken over or cancelled while it ran (workers only)
+    ├── LostLease                   500  the job was taken over or cancelled while it ran (workers only)
+    └── LockBusy                    500  another job holds the lock; try again soon (workers only)
 
 `code` is stable and becomes the problem's `type`; the message is one sentence that says what to do.
 """
@@ -53,6 +55,14 @@ class NotFound(InvalidRequest):
     status = 404
     title = "Not found"
     code = "not_found"
+
+
+class Conflict(InvalidRequest):
+    """It can't be done in the state that the thing is in."""
+
+    status = 409
+    title = "Conflict"
+    code = "conflict"
 
 
 class TooLarge(InvalidRequest):
@@ -103,3 +113,9 @@ class LostLease(MillraceError):
     """The attempt no longer owns its job; whatever it wrote must be rolled back."""
 
     code = "lost_lease"
+
+
+class LockBusy(MillraceError):
+    """Another attempt holds the named lock."""
+
+    code = "lock_busy"

@@ -3,9 +3,10 @@
 import hashlib
 import secrets
 from contextlib import suppress
+from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import ColumnElement, Connection, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.sql import func
 
@@ -16,11 +17,19 @@ from app.models import ApiKey, Tenant
 PREFIX = "mr_"
 
 
-def create_tenant(tx: Connection, *, name: str, email: str) -> UUID:
-    """A new tenant. Raises Unprocessable when the name is taken."""
+def create_tenant(
+    tx: Connection,
+    *,
+    name: str,
+    email: str,
+    timezone: str = "UTC",
+    trial_days: int | None = None,
+) -> UUID:
+    """A new tenant, on trial for `trial_days` if given. Raises Unprocessable when the name is taken."""
+    trial = {} if trial_days is None else {"plan": "trial", "trial_ends_at": _in_days(trial_days)}
     created: UUID | None = tx.execute(
         upsert(Tenant)
-        .values(id=new_id(), name=name, email=email)
+        .values(id=new_id(), name=name, email=email, timezone=timezone, **trial)
         .on_conflict_do_nothing(index_elements=[Tenant.name])
         .returning(Tenant.id)
     ).scalar_one_or_none()
@@ -40,6 +49,11 @@ def find_tenant(tx: Connection, name_or_id: str) -> UUID:
             f"There is no tenant {name_or_id!r}. Create it: millrace tenants create NAME"
         )
     return found
+
+
+def set_timezone(tx: Connection, tenant_id: UUID, timezone: str) -> None:
+    """Where the tenant's days begin from now on."""
+    tx.execute(update(Tenant).where(Tenant.id == tenant_id).values(timezone=timezone))
 
 
 def create_key(tx: Connection, tenant_id: UUID, *, name: str) -> tuple[UUID, str]:
@@ -75,6 +89,11 @@ def tenant_of(tx: Connection, key: str) -> UUID | None:
         select(ApiKey.tenant_id).where(ApiKey.key_hash == _hash(key), ApiKey.revoked_at.is_(None))
     ).scalar_one_or_none()
     return found
+
+
+def _in_days(days: int) -> ColumnElement[datetime]:
+    """By the database's clock."""
+    return func.clock_timestamp() + timedelta(days=days)
 
 
 def _hash(key: str) -> str:

@@ -50,6 +50,10 @@ class Settings(BaseSettings):
     db_pool_size: Annotated[int, Field(ge=1)] = Field(
         default=10, description="Connections of one web process."
     )
+    web_drain_seconds: Annotated[float, Field(ge=0)] = Field(
+        default=5.0,
+        description="How long a web process told to stop still serves, while /readyz already answers 503.",
+    )
     dispatch_batch_size: Annotated[int, Field(ge=1, le=5000)] = 500
     dispatch_poll_seconds: Seconds = 1.0
     confirm_timeout: Seconds = Field(
@@ -59,9 +63,21 @@ class Settings(BaseSettings):
         default=60.0,
         description="A running job whose worker is silent for this long is up for grabs.",
     )
+    rescue_after_seconds: Seconds = Field(
+        default=30.0,
+        description="A queued job whose message the broker lost goes back to the outbox after this.",
+    )
+    upload_abandoned_seconds: Seconds = Field(
+        default=86_400.0,
+        description="Unfinished uploads, and files of no import, are deleted after this.",
+    )
+
+    retention_days: Annotated[int, Field(ge=1)] = Field(
+        default=30, description="How long what has ended is kept: jobs, schedule slots, answers."
+    )
 
     worker_concurrency: Annotated[int, Field(ge=1)] = 2
-    worker_max_tasks_per_child: Annotated[int, Field(ge=1)] = 1000
+    worker_max_tasks_per_child: Annotated[int, Field(ge=1)] = 10_000
     worker_max_memory_per_child_kib: Annotated[int, Field(ge=1)] = 400_000
     worker_drain_seconds: Seconds = Field(
         default=25.0, description="How long a worker told to stop may go on with what it runs."

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
@@ -23,6 +24,24 @@ class Part:
 
     number: int
     etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class OpenUpload:
+    """A multipart upload that is neither complete nor aborted."""
+
+    key: str
+    id: str
+    begun_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """An object; `size` is bytes, `modified_at` the store's own time."""
+
+    key: str
+    size: int
+    modified_at: datetime
 
 
 class Storage:
@@ -85,15 +104,18 @@ class Storage:
             if error.response["Error"]["Code"] not in {"404", "NoSuchUpload"}:
                 raise
 
-    def open_multiparts(self) -> list[str]:
-        """Keys of the uploads that are open now (at most 1,000)."""
+    def open_uploads(self, *, limit: int = 1000) -> list[OpenUpload]:
+        """Multipart uploads that are open now, at most `limit`."""
         try:
-            answer = self._client.list_multipart_uploads(Bucket=self.bucket)
+            answer = self._client.list_multipart_uploads(Bucket=self.bucket, MaxUploads=limit)
         except ClientError as error:
             if error.response["Error"]["Code"] != "NoSuchUpload":  # rclone's word for none
                 raise
             return []
-        return [upload["Key"] for upload in answer.get("Uploads", [])]
+        return [
+            OpenUpload(upload["Key"], upload["UploadId"], upload["Initiated"])
+            for upload in answer.get("Uploads", [])
+        ]
 
     def read_range(self, key: str, start: int, end: int) -> bytes:
         """Bytes `start` (included) to `end` (excluded), whole in memory."""
@@ -114,6 +136,18 @@ class Storage:
         """Keys below `prefix` (at most 1,000)."""
         answer = self._client.list_objects_v2(Bucket=self.bucket, Prefix=prefix)
         return [item["Key"] for item in answer.get("Contents", [])]
+
+    def list_objects(
+        self, prefix: str, *, after: str = "", limit: int = 1000
+    ) -> list[StoredObject]:
+        """The objects below `prefix` whose keys sort after `after`, in order, at most `limit`."""
+        answer = self._client.list_objects_v2(
+            Bucket=self.bucket, Prefix=prefix, StartAfter=after, MaxKeys=limit
+        )
+        return [
+            StoredObject(item["Key"], item["Size"], item["LastModified"])
+            for item in answer.get("Contents", [])
+        ]
 
     def delete(self, key: str) -> None:
         """Delete the object; an absent one is fine."""

@@ -12,6 +12,7 @@ from app.db import make_engine
 from app.settings import Settings
 from app.storage import Storage, make_storage
 from tests.support.customers import Customer, make_customer
+from tests.support.housekeeping import House
 from tests.support.processes import Processes
 from tests.support.queues import Queues
 from tests.support.runtime import Worker
@@ -112,3 +113,11 @@ def api(web: Web, tenant: Customer) -> Iterator[httpx.Client]:
     """An HTTP client with the tenant's key."""
     with web.client(tenant.key) as client:
         yield client
+
+
+@pytest.fixture
+def house(settings: Settings, engine: Engine, queues: Queues) -> Iterator[House]:
+    """The dispatcher's chores, a step at a time, with the real broker."""
+    made = House(settings, engine, queues)
+    yield made
+    made.close()

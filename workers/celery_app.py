@@ -1,5 +1,7 @@
 """The Celery application: `celery -A workers.celery_app worker --queues=default`."""
 
+import logging
+
 from celery import Celery
 from celery.signals import setup_logging, worker_init
 from kombu import Exchange, Queue
@@ -10,6 +12,7 @@ from app.logs import configure_logging
 from app.settings import Settings, get_settings
 from workers import handlers  # noqa: F401 - registers every handler
 from workers.runtime import process
+from workers.runtime.events import BatchedEvents
 from workers.runtime.task import register_task, runtime
 
 
@@ -56,6 +59,7 @@ def make_celery(settings: Settings) -> Celery:
     for contract in CATALOG.values():
         register_task(celery, contract)
     process.install(celery, settings)
+    celery.steps["consumer"].add(BatchedEvents)
     return celery
 
 
@@ -75,6 +79,9 @@ def _queues() -> list[Queue]:
 @setup_logging.connect
 def _setup_logging(**_: object) -> None:
     configure_logging(get_settings())
+    for repeating in ("celery.worker.strategy", "celery.app.trace"):
+        # "Task received", "Task succeeded": the runtime's own line says more, once.
+        logging.getLogger(repeating).setLevel(logging.WARNING)
 
 
 @worker_init.connect

@@ -14,10 +14,11 @@ from starlette.requests import ClientDisconnect
 
 from app.api.idempotency import Answer, check_same, recall, remember, request_hash
 from app.api.import_view import view_of
-from app.api.intake import Intake, object_key
+from app.api.intake import Intake
 from app.api.upload_form import Form, read_upload
 from app.errors import InvalidRequest, OutcomeUnknown, TooLarge, Unavailable
 from app.ids import new_id
+from app.imports.files import object_key
 from app.imports.lifecycle import StoredFile, accept_import
 from app.models import Import
 from app.settings import Settings

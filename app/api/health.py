@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 from sqlalchemy import text
 
@@ -12,7 +12,7 @@ router = APIRouter(tags=["health"])
 
 
 class Health(BaseModel):
-    """`status` is "ok" or "unavailable"; `checks` says what of."""
+    """`status` is "ok", "draining" or "unavailable"; `checks` says what of."""
 
     status: str
     checks: dict[str, str] = {}
@@ -25,8 +25,14 @@ async def healthz() -> Health:
 
 
 @router.get("/readyz", responses={503: {"model": Health}})
-def readyz(engine: EngineDep, storage: StorageDep, response: Response) -> Health:
-    """Readiness: database and object store answer. The broker isn't asked: uploads go on without it."""
+def readyz(request: Request, engine: EngineDep, storage: StorageDep, response: Response) -> Health:
+    """Readiness: database and object store answer, and the process isn't about to stop.
+
+    The broker isn't asked: uploads go on without it.
+    """
+    if request.app.state.draining:
+        response.status_code = 503
+        return Health(status="draining")
 
     def database() -> None:
         with engine.connect() as connection:

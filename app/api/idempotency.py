@@ -7,12 +7,13 @@ refused are not remembered.
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import Header
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, text
 from sqlalchemy.dialects.postgresql import insert
 
 from app.errors import Unprocessable
@@ -37,6 +38,9 @@ class Answer:
     status: int
     location: str
     body: dict[str, Any]
+
+
+_TAKE_TURNS = text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))")
 
 
 def request_hash(*parts: object) -> str:
@@ -87,4 +91,27 @@ def check_same(answer: Answer, request: str) -> Answer:
             "This Idempotency-Key was used for another request. Use a new key for a new request.",
             code="idempotency_key_reused",
         )
+    return answer
+
+
+def answer_once(
+    tx: Connection,
+    tenant_id: UUID,
+    operation: str,
+    key: str | None,
+    request: str,
+    make: Callable[[], Answer],
+) -> Answer:
+    """The answer that the key got before, or else `make()`'s, which is remembered in its own transaction.
+
+    Requests with the same key take turns. Raises Unprocessable for another request's key.
+    """
+    if key is None:
+        return make()
+    tx.execute(_TAKE_TURNS, {"key": f"{tenant_id} {operation} {key}"})
+    known = recall(tx, tenant_id, operation, key)
+    if known is not None:
+        return check_same(known, request)
+    answer = make()
+    remember(tx, tenant_id, operation, key, answer)
     return answer

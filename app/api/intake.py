@@ -8,7 +8,6 @@ once its header has been found good.
 import asyncio
 import hashlib
 from collections.abc import Mapping
-from uuid import UUID
 
 import anyio.to_thread
 
@@ -121,8 +120,3 @@ class Intake:
         parts = list(await asyncio.gather(*self._parts))
         await anyio.to_thread.run_sync(storage.complete_multipart, self.key, self._upload_id, parts)
         self._stored = True
-
-
-def object_key(tenant_id: UUID, import_id: UUID) -> str:
-    """Where an import's file lives."""
-    return f"tenants/{tenant_id}/imports/{import_id}/source.csv"

@@ -1,75 +1,87 @@
-"""Jobs as the ledger has them."""
+"""Jobs: post one by its kind, and see what the ledger has."""
 
-from datetime import datetime
-from typing import Annotated
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Query
-from pydantic import BaseModel
-from sqlalchemy import Row, select
+from fastapi import APIRouter, Query, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import Field, ValidationError
+from sqlalchemy import Connection, text
 
+from app.api.bodies import Body, BoundedRoute, Moment, Name
+from app.api.idempotency import Answer, IdempotencyHeader, answer_once, request_hash
+from app.api.job_view import JobDetail, JobView, load_job, select_jobs, view_of
 from app.api.pages import Cursor, Limit, Page, decode_id_cursor, page_of
 from app.api.problems import describe
-from app.api.session import CurrentTenant, Tx
+from app.api.session import CatalogDep, CurrentTenant, Tx
 from app.broker.topology import Queue
-from app.errors import NotFound
+from app.errors import Unprocessable
+from app.ledger.contract import Catalog, JobContract
+from app.ledger.enqueue import enqueue
 from app.ledger.state import State
-from app.models import Job, JobHistory
+from app.models import Job
 
-router = APIRouter(prefix="/v1", tags=["jobs"])
+router = APIRouter(prefix="/v1", tags=["jobs"], route_class=BoundedRoute)
 
+OPERATION = "POST /v1/jobs"
+MAX_AHEAD = timedelta(days=3660)
+"""How far ahead a job's times may lie; those at the end of the calendar can't be read back."""
+_NOW = text("SELECT clock_timestamp()")
 
-class JobError(BaseModel):
-    """Why the last attempt didn't succeed."""
-
-    code: str
-    message: str
-
-
-class JobProgress(BaseModel):
-    """In the job's own unit; `total` is null when the job doesn't know it."""
-
-    done: int
-    total: int | None
-
-
-class JobView(BaseModel):
-    """A job. `attempt` counts the attempts begun so far."""
-
-    id: UUID
-    kind: str
-    version: int
-    queue: Queue
-    state: State
-    attempt: int
-    max_attempts: int
-    run_at: datetime
-    parent_id: UUID | None
-    unique_key: str | None
-    progress: JobProgress | None
-    error: JobError | None
-    created_at: datetime
-    queued_at: datetime | None
-    started_at: datetime | None
-    finished_at: datetime | None
+ACCEPTED: Mapping[int | str, dict[str, Any]] = {
+    202: {
+        "description": "Accepted.",
+        "headers": {
+            "Location": {"schema": {"type": "string"}, "description": "Where to watch the job."}
+        },
+    }
+}
 
 
-class HistoryEntry(BaseModel):
-    """One change of state, and what brought it about."""
+class JobRequest(Body):
+    """A job to be. The payload's shape is the kind's own."""
 
-    at: datetime
-    event: str
-    from_state: State | None
-    to_state: State
-    attempt: int
-    worker: str | None
-    error: JobError | None
+    kind: Annotated[Name, Field(examples=["report.daily"])]
+    payload: Annotated[dict[str, Any], Field(default_factory=dict)]
+    run_at: Annotated[
+        Moment | None, Field(description="Not before; now if it is past or null.")
+    ] = None
+    deadline: Annotated[
+        Moment | None,
+        Field(description="No attempt begins after it: a job that still waits then is dead."),
+    ] = None
+    unique_key: Annotated[
+        Name | None,
+        Field(
+            description="At most one job of a kind has it, for as long as that job is kept: the "
+            "answer is then that job, whatever its payload and state."
+        ),
+    ] = None
 
 
-class JobDetail(JobView):
-    """A job and its whole life, oldest first."""
+@router.post(
+    "/jobs",
+    status_code=202,
+    response_model=JobDetail,
+    responses={**ACCEPTED, **describe(400, 413, 422)},
+)
+def create_job(
+    request: JobRequest,
+    tenant_id: CurrentTenant,
+    tx: Tx,
+    catalog: CatalogDep,
+    idempotency_key: IdempotencyHeader = None,
+) -> Response:
+    """Have a job done, now or at its time. Only public kinds; a 422 lists them."""
+    hashed = request_hash(request.model_dump(mode="json"))
 
-    history: list[HistoryEntry]
+    def make() -> Answer:
+        return _make(tx, tenant_id, catalog, request, hashed)
+
+    return respond(answer_once(tx, tenant_id, OPERATION, idempotency_key, hashed, make))
 
 
 @router.get("/jobs", responses=describe(400, 422))
@@ -83,7 +95,7 @@ def list_jobs(
     limit: Limit = 50,
 ) -> Page[JobView]:
     """The tenant's jobs, newest first."""
-    query = select(Job.__table__).where(Job.tenant_id == tenant_id)
+    query = select_jobs(tenant_id)
     if state is not None:
         query = query.where(Job.state == state.value)
     if kind is not None:
@@ -94,31 +106,77 @@ def list_jobs(
     if after is not None:
         query = query.where(Job.id < after)
     rows = tx.execute(query.order_by(Job.id.desc()).limit(limit + 1)).all()
-    return page_of([JobView(**_facts(row)) for row in rows], lambda job: job.id, limit)
+    return page_of([view_of(row) for row in rows], lambda job: job.id, limit)
 
 
 @router.get("/jobs/{job_id}", responses=describe(404, 422))
 def get_job(job_id: UUID, tenant_id: CurrentTenant, tx: Tx) -> JobDetail:
     """One job with its history."""
-    row = tx.execute(
-        select(Job.__table__).where(Job.id == job_id, Job.tenant_id == tenant_id)
-    ).one_or_none()
-    if row is None:
-        raise NotFound(f"There is no job {job_id}.")
-    history = tx.execute(
-        select(JobHistory.__table__).where(JobHistory.job_id == job_id).order_by(JobHistory.id)
+    return load_job(tx, tenant_id, job_id)
+
+
+def answer_of(tx: Connection, tenant_id: UUID, job_id: UUID, request: str = "") -> Answer:
+    """202 with the job as it stands in this transaction."""
+    return Answer(
+        request_hash=request,
+        status=202,
+        location=f"/v1/jobs/{job_id}",
+        body=load_job(tx, tenant_id, job_id).model_dump(mode="json"),
     )
-    return JobDetail(**_facts(row), history=[_entry(entry) for entry in history])
 
 
-def _facts(row: Row[tuple[object, ...]]) -> dict[str, object]:
-    facts = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
-    done = facts.pop("progress_done")
-    total = facts.pop("progress_total")
-    facts["progress"] = None if done is None else {"done": done, "total": total}
-    return facts
+def respond(answer: Answer) -> JSONResponse:
+    """The answer as a response."""
+    return JSONResponse(
+        answer.body, status_code=answer.status, headers={"Location": answer.location}
+    )
 
 
-def _entry(row: Row[tuple[object, ...]]) -> HistoryEntry:
-    facts = dict(row._mapping)  # noqa: SLF001
-    return HistoryEntry(error=facts.pop("detail"), **facts)
+def _make(
+    tx: Connection, tenant_id: UUID, catalog: Catalog, request: JobRequest, hashed: str
+) -> Answer:
+    job = _job(catalog, request)
+    now: datetime = tx.execute(_NOW).scalar_one()
+    _check_times(request, now)
+    made = enqueue(
+        tx,
+        tenant_id,
+        job,
+        run_at=request.run_at if request.run_at and request.run_at > now else None,
+        deadline=request.deadline,
+        unique_key=request.unique_key,
+    )
+    return answer_of(tx, tenant_id, made.id, hashed)
+
+
+def _job(catalog: Catalog, request: JobRequest) -> JobContract:
+    """The job of a public kind. Raises Unprocessable, and RequestValidationError for its payload."""
+    contract = catalog.get(request.kind)
+    if contract is None or not contract.spec.public:
+        public = sorted(kind for kind, each in catalog.items() if each.spec.public)
+        raise Unprocessable(
+            f"There is no kind {request.kind!r} that can be posted. Use one of: "
+            f"{', '.join(public) or '(none)'}.",
+            code="unknown_kind",
+        )
+    try:
+        return contract.model_validate(request.payload)
+    except ValidationError as bad:
+        raise RequestValidationError(
+            [{**each, "loc": ("body", "payload", *each["loc"])} for each in bad.errors()]
+        ) from None
+
+
+def _check_times(request: JobRequest, now: datetime) -> None:
+    """Raises Unprocessable for times that make no sense, by the database's clock."""
+    latest = now + MAX_AHEAD
+    if any(time and time > latest for time in (request.run_at, request.deadline)):
+        raise Unprocessable(
+            f"'run_at' and 'deadline' may be {MAX_AHEAD.days} days ahead at most.",
+            code="too_far_ahead",
+        )
+    if request.deadline and request.deadline <= max(request.run_at or now, now):
+        raise Unprocessable(
+            f"'deadline' must be in the future and after 'run_at'; here it is {now.isoformat()}.",
+            code="invalid_deadline",
+        )

@@ -19,6 +19,8 @@ log = structlog.get_logger()
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 5
+BUSY = frozenset({"40001", "40P01", "55P03"})
+"""PostgreSQL's words for: can't be serialized, deadlock, a lock that was waited for too long."""
 
 
 class FieldProblem(BaseModel):
@@ -149,13 +151,19 @@ def _unstorable(request: Request, error: Exception) -> JSONResponse:
 
 
 def _unavailable(_: Request, error: Exception) -> JSONResponse:
-    log.error("http.database_away", error=type(error).__name__)
+    state = getattr(getattr(error, "orig", None), "sqlstate", None)
+    if state in BUSY:
+        log.warning("http.busy", sqlstate=state)
+        code, detail = "busy", "Somebody else is changing the same thing. Try again in a moment."
+    else:
+        log.error("http.database_away", error=type(error).__name__)
+        code, detail = "unavailable", "The database doesn't answer. Try again in a few seconds."
     return problem_response(
         503,
-        "unavailable",
+        code,
         "Temporarily unavailable",
-        "The database doesn't answer. Try again in a few seconds.",
-        headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
+        detail,
+        headers={"Retry-After": str(1 if code == "busy" else RETRY_AFTER_SECONDS)},
     )
 
 

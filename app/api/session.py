@@ -10,6 +10,8 @@ from sqlalchemy import Connection, Engine
 
 from app.errors import Unauthenticated
 from app.keys import tenant_of
+from app.ledger.aftermath import Aftermaths
+from app.ledger.contract import Catalog
 from app.settings import Settings
 from app.storage import Storage
 
@@ -34,9 +36,23 @@ def get_app_settings(request: Request) -> Settings:
     return settings
 
 
+def get_catalog(request: Request) -> Catalog:
+    """The kinds of jobs that there are."""
+    catalog: Catalog = request.app.state.catalog
+    return catalog
+
+
+def get_aftermaths(request: Request) -> Aftermaths:
+    """What follows when a job of a kind ends."""
+    aftermaths: Aftermaths = request.app.state.aftermaths
+    return aftermaths
+
+
 EngineDep = Annotated[Engine, Depends(get_engine)]
 StorageDep = Annotated[Storage, Depends(get_storage)]
 SettingsDep = Annotated[Settings, Depends(get_app_settings)]
+CatalogDep = Annotated[Catalog, Depends(get_catalog)]
+AftermathsDep = Annotated[Aftermaths, Depends(get_aftermaths)]
 
 
 def transaction(engine: EngineDep) -> Iterator[Connection]:

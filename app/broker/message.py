@@ -6,6 +6,7 @@ The wire format is Celery's message protocol 2
 
 import json
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -17,7 +18,11 @@ _EMBED = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobMessage:
-    """One delivery of one job. `attempt` is the attempt that this delivery is meant to start."""
+    """One delivery of one job. `attempt` is the attempt that this delivery is meant to start.
+
+    `companions` are jobs of the same kind and version that are to run after it, each with its attempt. The message is the first
+    job's: if the broker gives it up, the others are rescued like any job whose message is lost.
+    """
 
     job_id: UUID
     kind: str
@@ -25,6 +30,7 @@ class JobMessage:
     attempt: int
     queue: str
     traceparent: str | None = None
+    companions: Sequence[tuple[UUID, int]] = ()
 
     def encode(self) -> Message:
         """The AMQP message, persistent."""
@@ -47,7 +53,13 @@ class JobMessage:
         }
         if self.traceparent is not None:
             headers["traceparent"] = self.traceparent
-        arguments = {"job_id": job_id, "version": self.version, "attempt": self.attempt}
+        arguments: dict[str, object] = {
+            "job_id": job_id,
+            "version": self.version,
+            "attempt": self.attempt,
+        }
+        if self.companions:
+            arguments["companions"] = [[str(one), attempt] for one, attempt in self.companions]
         return Message(
             json.dumps([[], arguments, _EMBED], separators=(",", ":")),
             content_type="application/json",

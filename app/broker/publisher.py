@@ -24,7 +24,7 @@ HEARTBEAT_SECONDS = 30
 
 
 @contextmanager
-def _broker() -> Iterator[None]:
+def guarded() -> Iterator[None]:
     """Whatever the broker or the network does to us is BrokerAway."""
     try:
         yield
@@ -52,7 +52,7 @@ def connect(settings: Settings, *, heartbeat: int = HEARTBEAT_SECONDS) -> amqp.C
         write_timeout=settings.confirm_timeout,
         client_properties={"connection_name": "millrace-dispatcher"},
     )
-    with _broker():
+    with guarded():
         connection.connect()
     return connection
 
@@ -81,7 +81,7 @@ class Publisher:
     def __init__(self, settings: Settings) -> None:
         self._timeout = settings.confirm_timeout
         self._connection = connect(settings)
-        with _broker():
+        with guarded():
             self._channel = self._connection.channel()
             declare(self._channel)
             self._channel.confirm_select()
@@ -101,7 +101,7 @@ class Publisher:
         """
         self._window = _Window({}, set())
         self._unroutable.clear()
-        with _broker():
+        with guarded():
             for index, message in enumerate(messages):
                 self._window.waiting[self._next_tag] = index
                 self._next_tag += 1
@@ -116,7 +116,7 @@ class Publisher:
 
     def keep_alive(self) -> None:
         """Read what the broker sent and send a heartbeat when one is due; call it every second or so."""
-        with _broker():
+        with guarded():
             with suppress(TimeoutError):
                 self._connection.drain_events(timeout=0.001)
             self._connection.heartbeat_tick()

@@ -19,6 +19,8 @@ DEAD_LETTER_QUEUE = "dead"
 
 DELIVERY_LIMIT = 20
 """Redeliveries after which the broker dead-letters a message; the ledger's own attempt limit comes first."""
+DEAD_DELIVERY_LIMIT = 1_000_000
+"""RabbitMQ 4 gives every quorum queue a limit of 20; beyond it, this one has nowhere to send a message."""
 MAX_LENGTH = 10_000
 """Messages a work queue holds before it refuses more; the rest of the backlog waits in the outbox."""
 
@@ -52,6 +54,7 @@ QUEUES = (
     *(QueueSpec(queue.value, EXCHANGE, queue.value, WORK_QUEUE_ARGUMENTS) for queue in Queue),
     QueueSpec(DEAD_LETTER_QUEUE, DEAD_LETTER_EXCHANGE, "#", {"x-queue-type": "quorum"}),
 )
+_WORK_QUEUES = "^(" + "|".join(queue.value for queue in Queue) + ")$"
 
 
 def declare(channel: Channel) -> None:
@@ -106,13 +109,18 @@ def definitions() -> dict[str, Any]:
             for queue in QUEUES
         ],
         "policies": [
-            {
-                "vhost": VHOST,
-                "name": "work-queues",
-                "pattern": "^(" + "|".join(queue.value for queue in Queue) + ")$",
-                "apply-to": "queues",
-                "definition": {"delivery-limit": DELIVERY_LIMIT, "max-length": MAX_LENGTH},
-                "priority": 0,
-            }
+            _policy("work-queues", _WORK_QUEUES, DELIVERY_LIMIT, **{"max-length": MAX_LENGTH}),
+            _policy("dead-letters", f"^{DEAD_LETTER_QUEUE}$", DEAD_DELIVERY_LIMIT),
         ],
+    }
+
+
+def _policy(name: str, pattern: str, delivery_limit: int, **more: int) -> dict[str, Any]:
+    return {
+        "vhost": VHOST,
+        "name": name,
+        "pattern": pattern,
+        "apply-to": "queues",
+        "definition": {"delivery-limit": delivery_limit, **more},
+        "priority": 0,
     }

@@ -40,27 +40,35 @@ _ADD_CHUNK = text("""
 """)
 _CHUNK = text("""
     SELECT byte_start, byte_end, first_row, rows, superseded
-    FROM import_chunks WHERE import_id = :import_id AND index = :index
+    FROM import_chunks WHERE import_id = :import_id AND index = :index AND done_at IS NULL
 """)
 _CHUNK_DONE = text("""
     UPDATE import_chunks SET done_at = clock_timestamp()
     WHERE import_id = :import_id AND index = :index AND done_at IS NULL
 """)
-# The last statement of a chunk's transaction: it locks the row that all chunks share.
+# The last statement of a chunk's transaction: it locks the row that all chunks share. Rows that are
+# committed count, also when the import has failed or been cancelled meanwhile.
 _TICK = text("""
     UPDATE imports
     SET chunks_done = chunks_done + 1, rows_done = rows_done + :rows,
         bytes_done = bytes_done + :bytes, inserted = inserted + :inserted,
         updated = updated + :updated, unchanged = unchanged + :unchanged,
         rejected = rejected + :rejected
-    WHERE id = :id AND status = 'running'
-    RETURNING chunks_done = chunks_total AS complete
+    WHERE id = :id
+    RETURNING status = 'running' AND chunks_done = chunks_total AS complete
 """)
 _END = text("""
     UPDATE imports
     SET status = :status, finished_at = clock_timestamp(), error = CAST(:error AS jsonb),
         bytes_done = CASE WHEN :status = 'succeeded' THEN bytes_total ELSE bytes_done END
     WHERE id = :id AND status IN ('queued', 'running')
+""")
+_REOPEN = text("""
+    UPDATE imports SET status = 'running', finished_at = NULL, error = NULL
+    WHERE id = :id AND status = 'failed'
+""")
+_UNDONE = text("""
+    SELECT index FROM import_chunks WHERE import_id = :id AND done_at IS NULL ORDER BY index
 """)
 
 
@@ -132,9 +140,11 @@ def record_plan(tx: Connection, source: OpenImport, plan: Plan) -> list[JobContr
     return [ImportChunk(import_id=source.id, index=index) for index in range(len(plan.chunks))]
 
 
-def load_chunk(tx: Connection, import_id: UUID, index: int) -> Chunk:
-    """The chunk as it was planned."""
-    row = tx.execute(_CHUNK, {"import_id": import_id, "index": index}).one()
+def load_chunk(tx: Connection, import_id: UUID, index: int) -> Chunk | None:
+    """The chunk as it was planned; None when it is done already."""
+    row = tx.execute(_CHUNK, {"import_id": import_id, "index": index}).one_or_none()
+    if row is None:
+        return None
     return Chunk(row.byte_start, row.byte_end, row.first_row, row.rows, unpack_rows(row.superseded))
 
 
@@ -176,6 +186,16 @@ def end(
         {"id": import_id, "status": status, "error": json.dumps(error) if error else None},
     )
     return [ImportFinishedMail(import_id=import_id)] if ended.rowcount == 1 else []
+
+
+def reopen(tx: Connection, import_id: UUID) -> bool:
+    """Go on with a failed import; False when it isn't a failed one."""
+    return tx.execute(_REOPEN, {"id": import_id}).rowcount == 1
+
+
+def undone_chunks(tx: Connection, import_id: UUID) -> list[int]:
+    """Numbers of the chunks that no job has done."""
+    return list(tx.execute(_UNDONE, {"id": import_id}).scalars())
 
 
 def _chunk_row(source: OpenImport, index: int, chunk: Chunk) -> dict[str, object]:

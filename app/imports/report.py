@@ -13,6 +13,9 @@ _IMPORT = text("""
     FROM imports i JOIN tenants t ON t.id = i.tenant_id
     WHERE i.id = :import_id AND i.tenant_id = :tenant_id
 """)
+_ENDED = {"succeeded": "is finished", "failed": "has failed", "cancelled": "was cancelled"}
+_REOPENED = "goes on"
+"""It had failed when the mail was enqueued, and what failed has been replayed since."""
 
 
 def finished_mail(tx: Connection, tenant_id: UUID, import_id: UUID, settings: Settings) -> Mail:
@@ -20,7 +23,7 @@ def finished_mail(tx: Connection, tenant_id: UUID, import_id: UUID, settings: Se
     row = tx.execute(_IMPORT, {"import_id": import_id, "tenant_id": tenant_id}).one()
     link = f"{settings.public_url.rstrip('/')}/v1/imports/{import_id}"
     filename = " ".join(row.filename.split())
-    ended = "is finished" if row.status == "succeeded" else "has failed"
+    ended = _ENDED.get(row.status, _REOPENED)
     lines = [
         f"The import of {filename} {ended}.",
         *([f"The reason: {row.problem}"] if row.problem else []),

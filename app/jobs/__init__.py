@@ -1,10 +1,33 @@
 """What the product does in the background: the list of this folder, and the catalog that the workers serve."""
 
+from app.jobs.clean_up import CleanUp
 from app.jobs.import_chunk import ImportChunk
 from app.jobs.import_finished_mail import ImportFinishedMail
 from app.jobs.import_plan import ImportPlan
+from app.jobs.report_daily import ReportDaily
+from app.jobs.trial_expired_mail import TrialExpiredMail
+from app.jobs.trials_expire import TrialsExpire
 from app.ledger.contract import catalog
 
-__all__ = ["CATALOG", "ImportChunk", "ImportFinishedMail", "ImportPlan"]
+__all__ = [
+    "CATALOG",
+    "CleanUp",
+    "ImportChunk",
+    "ImportFinishedMail",
+    "ImportPlan",
+    "ReportDaily",
+    "TrialExpiredMail",
+    "TrialsExpire",
+]
 
-CATALOG = catalog((ImportPlan, ImportChunk, ImportFinishedMail))
+CATALOG = catalog(
+    (
+        ImportPlan,
+        ImportChunk,
+        ImportFinishedMail,
+        ReportDaily,
+        TrialsExpire,
+        TrialExpiredMail,
+        CleanUp,
+    )
+)

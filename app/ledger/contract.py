@@ -9,23 +9,36 @@ The class is the payload's shape; the facts are in `SendWelcome.spec`. A kind is
 follows the module's path.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import ClassVar
+from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from app.broker.topology import Queue
 from app.ledger.retry import RetryPolicy
 
 MAX_HARD_SECONDS = 900
 """Well below RabbitMQ's consumer_timeout of 30 minutes, which would close the worker's channel."""
+MAX_BRIEF_SECONDS = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobSpec:
-    """The declared facts of one kind of job. Times are seconds."""
+    """The declared facts of one kind of job. Times are seconds.
+
+    `together` is for jobs of milliseconds: of those that are due at the same time, so many travel in one
+    message, and one child runs them one after the other. Each is claimed, run and settled on its own; the
+    time limits hold for all that travel together.
+
+    `public` kinds may be posted by tenants, through `POST /v1/jobs` and schedules: their handlers trust
+    nothing in the payload, and look at nothing but what the tenant owns.
+
+    `brief` kinds end within a moment and act on the database alone: claim, handler and end are then one
+    transaction, at half the price. They have no lease, and so no progress, check, checkpoint, effects
+    elsewhere or locks; their time limits are at most MAX_BRIEF_SECONDS.
+    """
 
     kind: str
     version: int = 1
@@ -33,24 +46,80 @@ class JobSpec:
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     soft_seconds: int = 60
     hard_seconds: int = 90
+    together: int = 1
+    public: bool = False
+    brief: bool = False
 
     def __post_init__(self) -> None:
         if not self.kind or self.version < 1:
             raise ValueError(f"a job needs a kind and a version >= 1: {self}")
+        if self.together < 1:
+            raise ValueError(f"{self.kind}: at least one job travels in a message")
         if not 0 < self.soft_seconds < self.hard_seconds <= MAX_HARD_SECONDS:
             raise ValueError(
                 f"{self.kind}: time limits need 0 < soft < hard <= {MAX_HARD_SECONDS} seconds"
             )
+        if self.brief and self.hard_seconds > MAX_BRIEF_SECONDS:
+            raise ValueError(
+                f"{self.kind}: a brief job has hard_seconds <= {MAX_BRIEF_SECONDS}: it holds its row"
+            )
+
+
+class UnreadablePayload(Exception):
+    """No version of the contract that is known here fits the payload."""
+
+    def __init__(self, message: str, *, code: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+Upcast = Callable[[dict[str, Any]], dict[str, Any]]
+Catalog = Mapping[str, type["JobContract"]]
 
 
 class JobContract(BaseModel):
-    """Base of every payload; each subclass sets its `spec`."""
+    """Base of every payload; each subclass sets its `spec`.
+
+    `upcasts` maps a version to what turns its payload into the next version's, so that jobs which were
+    enqueued, or died, under an older version still run.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     spec: ClassVar[JobSpec]
+    upcasts: ClassVar[Mapping[int, Upcast]] = MappingProxyType({})
+
+    @classmethod
+    def read(cls, version: int, payload: Mapping[str, Any]) -> Self:
+        """The payload of any version up to this one. Raises UnreadablePayload, which says why."""
+        facts = dict(payload)
+        for older in range(version, cls.spec.version):
+            upcast = cls.upcasts.get(older)
+            if upcast is None:
+                break
+            try:
+                facts = upcast(facts)
+            except Exception as bad:
+                raise UnreadablePayload(
+                    f"The payload of {cls.spec.kind} version {older} can't be brought to version "
+                    f"{older + 1}: {type(bad).__name__}: {bad}",
+                    code="invalid_payload",
+                ) from bad
+            version = older + 1
+        if version != cls.spec.version:
+            raise UnreadablePayload(
+                f"The job is {cls.spec.kind} version {version}; here is version {cls.spec.version}.",
+                code="wrong_version",
+            )
+        try:
+            return cls.model_validate(facts)
+        except ValidationError as bad:
+            fields = ", ".join(".".join(map(str, e["loc"])) or "payload" for e in bad.errors())
+            raise UnreadablePayload(
+                f"The payload doesn't fit {cls.spec.kind}: {fields}.", code="invalid_payload"
+            ) from None
 
 
-def catalog(contracts: Iterable[type[JobContract]]) -> Mapping[str, type[JobContract]]:
+def catalog(contracts: Iterable[type[JobContract]]) -> Catalog:
     """Contracts by kind. Raises ValueError when two share one."""
     known: dict[str, type[JobContract]] = {}
     for contract in contracts:

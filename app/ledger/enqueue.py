@@ -18,15 +18,18 @@ _INSERT = text("""
     WITH wanted AS (
         SELECT * FROM jsonb_to_recordset(CAST(:jobs AS jsonb)) AS j(
             id uuid, kind text, version int, queue text, payload jsonb, max_attempts int,
-            run_at timestamptz, unique_key text)
+            run_at timestamptz, deadline timestamptz, unique_key text)
     ), job AS (
         INSERT INTO jobs (id, tenant_id, kind, version, queue, state, payload, max_attempts,
-                          run_at, unique_key, parent_id, traceparent)
+                          run_at, deadline, unique_key, parent_id, traceparent)
         SELECT id, :tenant_id, kind, version, queue, 'scheduled', payload, max_attempts,
-               coalesce(run_at, clock_timestamp()), unique_key, :parent_id, :traceparent
+               coalesce(run_at, clock_timestamp()), deadline, unique_key, :parent_id, :traceparent
         FROM wanted
         ON CONFLICT (tenant_id, kind, unique_key) WHERE unique_key IS NOT NULL DO NOTHING
-        RETURNING id, tenant_id, queue, run_at
+        RETURNING id, tenant_id, queue, run_at, deadline
+    ), timed AS (
+        INSERT INTO deadlines (job_id, deadline)
+        SELECT id, deadline FROM job WHERE deadline IS NOT NULL
     ), boxed AS (
         INSERT INTO outbox (job_id, tenant_id, queue, run_at)
         SELECT id, tenant_id, queue, run_at FROM job
@@ -43,13 +46,14 @@ _EXISTING = text("""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewJob:
-    """A job to be. `run_at` in the past or None means now, by the database's
-    clock. At most one job of a kind has a given
+    """A job to be. `run_at` in the past or None means now, by the database's clock. No attempt begins
+    after `deadline`: a job that is still waiting then is dead. At most one job of a kind has a given
     `unique_key` in a tenant, for as long as that job is kept.
     """
 
     job: JobContract
     run_at: datetime | None = None
+    deadline: datetime | None = None
     unique_key: str | None = None
 
 
@@ -67,12 +71,13 @@ def enqueue(
     job: JobContract,
     *,
     run_at: datetime | None = None,
+    deadline: datetime | None = None,
     unique_key: str | None = None,
     parent_id: UUID | None = None,
     traceparent: str | None = None,
 ) -> Enqueued:
     """Add one job and its outbox row to the transaction `tx`."""
-    new = NewJob(job=job, run_at=run_at, unique_key=unique_key)
+    new = NewJob(job=job, run_at=run_at, deadline=deadline, unique_key=unique_key)
     return enqueue_many(tx, tenant_id, [new], parent_id=parent_id, traceparent=traceparent)[0]
 
 
@@ -115,6 +120,7 @@ def _row(job_id: UUID, new: NewJob) -> dict[str, object]:
         "payload": new.job.model_dump(mode="json"),
         "max_attempts": spec.retry.attempts,
         "run_at": new.run_at.isoformat() if new.run_at else None,
+        "deadline": new.deadline.isoformat() if new.deadline else None,
         "unique_key": new.unique_key,
     }
 

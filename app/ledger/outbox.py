@@ -32,9 +32,14 @@ _MARK = text("""
     WITH moved AS (
         UPDATE jobs SET state = 'queued', queued_at = clock_timestamp()
         WHERE id = ANY(:job_ids) AND state = 'scheduled'
-        RETURNING id, tenant_id, attempt
+        RETURNING id, tenant_id, queue, kind, attempt, queued_at
     ), gone AS (
         DELETE FROM outbox WHERE job_id = ANY(:job_ids)
+    ), out AS (
+        INSERT INTO in_flight (job_id, tenant_id, queue, kind, attempt, queued_at)
+        SELECT id, tenant_id, queue, kind, attempt + 1, queued_at FROM moved
+        ON CONFLICT (job_id) DO UPDATE
+        SET queued_at = excluded.queued_at, attempt = excluded.attempt
     ), logged AS (
         INSERT INTO job_history (tenant_id, job_id, at, event, from_state, to_state, attempt)
         SELECT tenant_id, id, clock_timestamp(), 'dispatch', 'scheduled', 'queued', attempt FROM moved

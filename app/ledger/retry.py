@@ -4,6 +4,9 @@ from dataclasses import dataclass
 from random import Random
 from uuid import UUID
 
+MAX_PAUSE_SECONDS = 1e9
+"""Some thirty years; the other side may ask for anything."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
@@ -13,7 +16,7 @@ class RetryPolicy:
     that failed together don't come back together.
     """
 
-    attempts: int = 5
+    attempts: int = 6
     base_seconds: float = 2.0
     cap_seconds: float = 3600.0
     jitter: bool = True
@@ -34,11 +37,13 @@ def retry_delay_seconds(
 ) -> float | None:
     """The pause before try `attempt + 1`, or None when the attempts are used up.
 
-    `retry_after_seconds` is the other side's Retry-After: the pause is never shorter.
+    `retry_after_seconds` is the other side's Retry-After: the pause is never shorter, but for what no
+    calendar holds.
     """
     if attempt >= policy.attempts:
         return None
-    return max(backoff_seconds(policy, attempt=attempt, rng=rng), retry_after_seconds)
+    pause = max(backoff_seconds(policy, attempt=attempt, rng=rng), retry_after_seconds)
+    return min(pause, MAX_PAUSE_SECONDS)
 
 
 def dice(job_id: UUID, attempt: int) -> Random:

@@ -5,9 +5,12 @@ scheduled --dispatch--> queued --claim--> running --succeed--> succeeded
     |                                        |------snooze---> scheduled
     |                                        |------die------> dead
     |<------------------replay-------------- dead
-scheduled | queued --expire--> dead
+scheduled | queued --expire--> dead              (its deadline passed before an attempt began)
+queued | running --bury--> dead                  (the broker gave its message up)
+queued | running --rescue--> scheduled           (its message is lost, or its worker and lease are)
 scheduled | queued | running --cancel--> cancelled
-running --take_over--> running      (its worker is gone: the next attempt begins)
+running --take_over--> running                   (its worker is gone: the next attempt begins)
+scheduled --hasten--> scheduled, dead --discard--> dead     (a person's doing; the state stays)
 """
 
 from collections.abc import Mapping
@@ -39,8 +42,12 @@ class Event(StrEnum):
     SNOOZE = "snooze"
     DIE = "die"
     EXPIRE = "expire"
+    BURY = "bury"
+    RESCUE = "rescue"
     CANCEL = "cancel"
+    HASTEN = "hasten"
     REPLAY = "replay"
+    DISCARD = "discard"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +73,12 @@ TRANSITIONS: Mapping[Event, Move] = MappingProxyType(
         Event.SNOOZE: _move(State.RUNNING, to=State.SCHEDULED),
         Event.DIE: _move(State.RUNNING, to=State.DEAD),
         Event.EXPIRE: _move(State.SCHEDULED, State.QUEUED, to=State.DEAD),
+        Event.BURY: _move(State.QUEUED, State.RUNNING, to=State.DEAD),
+        Event.RESCUE: _move(State.QUEUED, State.RUNNING, to=State.SCHEDULED),
         Event.CANCEL: _move(State.SCHEDULED, State.QUEUED, State.RUNNING, to=State.CANCELLED),
+        Event.HASTEN: _move(State.SCHEDULED, to=State.SCHEDULED),
         Event.REPLAY: _move(State.DEAD, to=State.SCHEDULED),
+        Event.DISCARD: _move(State.DEAD, to=State.DEAD),
     }
 )
 

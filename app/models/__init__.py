@@ -2,21 +2,32 @@
 
 from app.models.base import Base
 from app.models.contacts import Contact
+from app.models.failures import DeadLetter, Incident
 from app.models.idempotency import IdempotencyKey
 from app.models.imports import Import, ImportChunk, RejectedRow
-from app.models.jobs import Job, JobHistory, Outbox
-from app.models.tenants import ApiKey, Tenant
+from app.models.jobs import Deadline, Effect, InFlight, Job, JobHistory, Lock, Outbox
+from app.models.schedules import Schedule, ScheduleSlot
+from app.models.tenants import SYSTEM_TENANT, ApiKey, Tenant
 
 __all__ = [
+    "SYSTEM_TENANT",
     "ApiKey",
     "Base",
     "Contact",
+    "DeadLetter",
+    "Deadline",
+    "Effect",
     "IdempotencyKey",
     "Import",
     "ImportChunk",
+    "InFlight",
+    "Incident",
     "Job",
     "JobHistory",
+    "Lock",
     "Outbox",
     "RejectedRow",
+    "Schedule",
+    "ScheduleSlot",
     "Tenant",
 ]

@@ -1,5 +1,6 @@
 """Remembered answers to requests that carried an `Idempotency-Key`."""
 
+from sqlalchemy import Index
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.models.base import Base, CreatedAt, Json, TenantId
@@ -12,6 +13,7 @@ class IdempotencyKey(Base):
     """
 
     __tablename__ = "idempotency_keys"
+    __table_args__ = (Index("ix_idempotency_keys_created_at", "created_at"),)
 
     tenant_id: Mapped[TenantId] = mapped_column(primary_key=True)
     operation: Mapped[str] = mapped_column(primary_key=True)

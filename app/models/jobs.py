@@ -45,6 +45,7 @@ class Job(Base):
     attempt: Mapped[int] = mapped_column(server_default="0")
     max_attempts: Mapped[int]
     run_at: Mapped[Timestamp]
+    deadline: Mapped[Timestamp | None]
     unique_key: Mapped[str | None]
     parent_id: Mapped[UUID | None]
     traceparent: Mapped[str | None]
@@ -53,6 +54,7 @@ class Job(Base):
     worker: Mapped[str | None]
     lease_until: Mapped[Timestamp | None]
     error: Mapped[Json | None]
+    checkpoint: Mapped[Json | None]
     created_at: Mapped[CreatedAt]
     queued_at: Mapped[Timestamp | None]
     started_at: Mapped[Timestamp | None]
@@ -95,3 +97,65 @@ class Outbox(Base):
     tenant_id: Mapped[TenantRef]
     queue: Mapped[str]
     run_at: Mapped[datetime]
+
+
+class InFlight(Base):
+    """A job that is `queued` or `running`: out of the outbox and not ended. Small and hot; whoever looks
+    for jobs that got stuck looks here, and not through all jobs.
+    """
+
+    __tablename__ = "in_flight"
+    __table_args__ = (
+        {
+            "postgresql_with": {
+                "autovacuum_vacuum_scale_factor": "0.01",
+                "autovacuum_vacuum_threshold": "1000",
+            }
+        },
+    )
+
+    job_id: Mapped[UUID] = mapped_column(primary_key=True)
+    tenant_id: Mapped[TenantRef]
+    queue: Mapped[str]
+    kind: Mapped[str]
+    attempt: Mapped[int]
+    queued_at: Mapped[datetime]
+
+
+class Deadline(Base):
+    """When to look whether a job has begun in time; gone once somebody has looked."""
+
+    __tablename__ = "deadlines"
+    __table_args__ = (Index("ix_deadlines_deadline", "deadline"),)
+
+    job_id: Mapped[UUID] = mapped_column(primary_key=True)
+    deadline: Mapped[datetime]
+
+
+class Effect(Base):
+    """Something done outside the database, once: the intent, and later its result."""
+
+    __tablename__ = "effects"
+
+    job_id: Mapped[UUID] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    attempt: Mapped[int]
+    begun_at: Mapped[datetime]
+    done_at: Mapped[Timestamp | None]
+    result: Mapped[Json | None]
+
+
+class Lock(Base):
+    """A named lock and who has it: that attempt of that job, for as long as it is running.
+
+    The row stays when the lock is free, so that `token` only ever rises.
+    """
+
+    __tablename__ = "locks"
+
+    tenant_id: Mapped[TenantRef] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    job_id: Mapped[UUID | None]
+    attempt: Mapped[int | None]
+    token: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    acquired_at: Mapped[Timestamp | None]

@@ -2,20 +2,36 @@
 
 from uuid import UUID
 
+from sqlalchemy import CheckConstraint, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.ids import new_id
 from app.models.base import Base, CreatedAt, TenantId, Timestamp
 
+SYSTEM_TENANT = UUID(int=0)
+"""Whose jobs the product's own housekeeping are. The migrations make it; it is no customer."""
+
 
 class Tenant(Base):
-    """A customer. `email` is where notifications about the tenant's work go."""
+    """A customer. `email` is where notifications about the tenant's work go; `timezone` (IANA) says when
+    its days begin.
+    """
 
     __tablename__ = "tenants"
+    __table_args__ = (
+        CheckConstraint("plan IN ('trial', 'active', 'expired')", name="plan"),
+        CheckConstraint("plan <> 'trial' OR trial_ends_at IS NOT NULL", name="trial_ends"),
+        Index("ix_tenants_trial_ends_at", "trial_ends_at", postgresql_where=text("plan = 'trial'")),
+    )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     name: Mapped[str] = mapped_column(unique=True)
     email: Mapped[str]
+    timezone: Mapped[str] = mapped_column(server_default="UTC")
+    plan: Mapped[str] = mapped_column(server_default="active")
+    trial_ends_at: Mapped[Timestamp | None]
+    defaults_version: Mapped[int] = mapped_column(server_default="0")
+    """Up to where the schedules that everyone gets have been installed; what was deleted since stays so."""
     created_at: Mapped[CreatedAt]
 
 

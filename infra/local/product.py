@@ -36,7 +36,8 @@ class Product:
 
     def programs(self) -> list[Program]:
         workers = [self.worker(name, *facts) for name, facts in WORKERS.items()]
-        return [self._web(), self._dispatcher(), *workers, self._flower()]
+        web = self.web(WEB, self.web_port)
+        return [web, self.dispatcher(DISPATCHER), *workers, self._flower()]
 
     def worker(self, name: str, queue: str, concurrency: int) -> Program:
         """One worker pool; `name` tells it apart from others on the same queue."""
@@ -53,19 +54,21 @@ class Product:
             stop_seconds=40,  # beyond MILLRACE_WORKER_DRAIN_SECONDS
         )
 
-    def _web(self) -> Program:
-        url = f"http://{LOOPBACK}:{self.web_port}/readyz"
+    def web(self, name: str, port: int) -> Program:
+        """One web process. No balancer has to notice that it stops, and so it doesn't wait for one."""
+        url = f"http://{LOOPBACK}:{port}/readyz"
         return Program(
-            name=WEB,
-            command=[*_millrace("web"), f"--host={LOOPBACK}", f"--port={self.web_port}"],
-            environment=self.settings,
+            name=name,
+            command=[*_millrace("web"), f"--host={LOOPBACK}", f"--port={port}"],
+            environment={"MILLRACE_WEB_DRAIN_SECONDS": "0", **self.settings},
             needs=[MIGRATE],
             ready=lambda: _is_ok(url),
             stop_seconds=30,
         )
 
-    def _dispatcher(self) -> Program:
-        return self._beating(DISPATCHER, _millrace("dispatcher"), needs=[MIGRATE], stop_seconds=30)
+    def dispatcher(self, name: str) -> Program:
+        """One dispatcher; several of them share the work."""
+        return self._beating(name, _millrace("dispatcher"), needs=[MIGRATE], stop_seconds=30)
 
     def _flower(self) -> Program:
         return Program(

@@ -21,6 +21,7 @@ def make_tenant(system: LocalSystem, name: str, *, email: str) -> Tenant:
     from app.db import make_engine, transaction
     from app.errors import Unprocessable
     from app.keys import create_key, create_tenant, find_tenant
+    from app.schedules.defaults import install_defaults
     from app.settings import Settings
 
     engine = make_engine(
@@ -31,6 +32,7 @@ def make_tenant(system: LocalSystem, name: str, *, email: str) -> Tenant:
             tenant_id = create_tenant(tx, name=name, email=email)
         except Unprocessable:
             tenant_id = find_tenant(tx, name)
+        install_defaults(tx)
         _, key = create_key(tx, tenant_id, name="local")
     engine.dispose()
     return Tenant(id=str(tenant_id), name=name, email=email, api_key=key)

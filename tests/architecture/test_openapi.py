@@ -47,7 +47,14 @@ def test_it_names_the_routes(document: dict[str, Any]) -> None:
         "GET /v1/imports/{import_id}/rejected.csv",
         "GET /v1/contacts",
         "GET /v1/jobs",
+        "POST /v1/jobs",
         "GET /v1/jobs/{job_id}",
+        "POST /v1/jobs/{job_id}/cancel",
+        "POST /v1/jobs/{job_id}/retry",
+        "GET /v1/dead-letters",
+        "GET /v1/dead-letters/{incident_id}",
+        "POST /v1/dead-letters/replay",
+        "POST /v1/dead-letters/discard",
         "GET /healthz",
         "GET /readyz",
     } <= set(operations(document))
@@ -87,3 +94,34 @@ def test_each_operation_has_a_name_of_its_own(document: dict[str, Any]) -> None:
     names = [operation["operationId"] for operation in operations(document).values()]
     assert len(names) == len(set(names))
     assert all(operation.get("summary") for operation in operations(document).values())
+
+
+@pytest.mark.parametrize(
+    "name", ["POST /v1/jobs", "POST /v1/jobs/{job_id}/cancel", "POST /v1/jobs/{job_id}/retry"]
+)
+def test_accepted_work_says_where_to_watch_it(document: dict[str, Any], name: str) -> None:
+    accepted = operations(document)[name]["responses"]["202"]
+    assert "Location" in accepted["headers"]
+    schema = accepted["content"]["application/json"]["schema"]
+    assert schema == {"$ref": "#/components/schemas/JobDetail"}
+
+
+def test_what_reads_a_body_says_that_it_is_bounded(document: dict[str, Any]) -> None:
+    for name, operation in operations(document).items():
+        if "requestBody" in operation and ("/jobs" in name or "/dead-letters" in name):
+            assert "413" in operation["responses"], name
+
+
+def test_a_job_is_described_field_by_field(document: dict[str, Any]) -> None:
+    body = document["components"]["schemas"]["JobRequest"]
+    assert set(body["properties"]) == {"kind", "payload", "run_at", "deadline", "unique_key"}
+    assert (body["required"], body["additionalProperties"]) == (["kind"], False)
+    names = {each["name"] for each in operations(document)["POST /v1/jobs"]["parameters"]}
+    assert "Idempotency-Key" in names
+
+
+def test_nothing_that_tenants_are_shown_has_room_for_the_inside(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
+    hidden = {"traceback", "frame", "x_death", "headers", "body", "checkpoint", "tenant_id"}
+    for name in ("JobView", "JobDetail", "JobError", "IncidentView", "LetterView"):
+        assert not hidden & set(schemas[name]["properties"]), name

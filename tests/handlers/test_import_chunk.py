@@ -169,5 +169,5 @@ class TestManyChunks:
         before = import_row(engine, import_id)
         again = add_queued(engine, tenant.id, ImportChunk(import_id=import_id, index=0))
         worker.deliver(again)
-        assert job_facts(engine, again).state == "scheduled"
+        assert job_facts(engine, again).state == "cancelled"
         assert import_row(engine, import_id) == before

@@ -97,7 +97,7 @@ def test_a_job_tells_its_whole_life(api: httpx.Client, engine: Engine, tenant: C
         "claim",
         "retry",
     ]
-    assert shown["history"][-1]["error"] == {"code": "busy", "message": "try later"}
+    assert shown["history"][-1]["error"] == {"code": "busy", "message": "try later", "type": None}
     assert shown["history"][2]["worker"] == "test@here"
     assert shown["progress"] == {"done": 3, "total": 4}
     assert shown["state"] == "scheduled"

@@ -1,66 +1,79 @@
 """A worker that is told to stop finishes what it runs, or hands it back when its time is up."""
 
 from collections.abc import Iterator
-from uuid import uuid4
 
-import psycopg
 import pytest
 
-from infra.local.client import Client
-from infra.local.sample import sample_csv
-from infra.local.system import LocalSystem
-from infra.local.tenant import make_tenant
-from infra.local.waiting import until
-from tests.support.servers import started
+from tests.support.fleet import Fleet, fleet_on
+from tests.support.jobs import assert_lawful, events
+from tests.support.queues import Queues
+from tests.support.servers import Servers, wait_for
+from tests.support.worker_jobs import Hold, Tally
 
-ROWS = 500
-DRAIN_SECONDS = 2
-PROGRAMS = (
-    *("postgres", "epmd", "rabbitmq", "s3", "smtp"),
-    *("web", "dispatcher", "worker-default"),
-)
+DRAIN_SECONDS = 3.0
+OVERHEAD_SECONDS = 8.0
+"""What stopping takes beyond the jobs: about a second, more on a machine that is busy."""
+CONCURRENCY = 2
 
 
 @pytest.fixture(scope="module")
-def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSystem]:
-    drain = {"MILLRACE_WORKER_DRAIN_SECONDS": str(DRAIN_SECONDS)}
-    made = LocalSystem(tmp_path_factory.mktemp("drain"), programs=PROGRAMS, environment=drain)
-    with started(made):
+def fleet(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    folder = tmp_path_factory.mktemp("drain")
+    with fleet_on(servers, folder, worker_drain_seconds=DRAIN_SECONDS) as made:
+        made.start_dispatcher()
         yield made
 
 
-def test_a_job_that_does_not_end_in_time_is_handed_back_and_done_by_the_next(
-    system: LocalSystem,
-) -> None:
-    name = f"drain-{uuid4().hex[:8]}"
-    tenant = make_tenant(system, name, email=f"{name}@example.com")
-    with Client(system.web_url, tenant.api_key) as client:
-        with psycopg.connect(system.postgres.url()) as blocker:
-            blocker.execute("LOCK TABLE contacts IN EXCLUSIVE MODE")
-            import_id = client.upload("contacts.csv", sample_csv(ROWS))["id"]
-            assert until(lambda: _state_of_chunk(system) == "running", seconds=30)
+def test_under_full_load_short_jobs_end_or_wait_and_none_runs_twice(fleet: Fleet) -> None:
+    """Stopped in the middle of hundreds, three times over: the last acknowledgements count, too."""
+    ids = fleet.enqueue([Tally() for _ in range(600)])
+    done = 0
+    for _ in range(3):
+        fleet.start_worker(concurrency=CONCURRENCY)
+        wait_for(lambda already=done: fleet.count("succeeded", ids) > already + 50)  # type: ignore[misc]
 
-            system.stop_program("worker-default")
+        stopped = fleet.stop("worker")
 
-            assert "worker.drain_over" in system.log_tail("worker-default", lines=200)
-            assert system.exit_status("worker-default") == 0
-            assert _state_of_chunk(system) == "running"
-        system.start_program("worker-default")
-        states = client.progress(import_id, seconds=60)
-        *_, ended = states
-    assert ended["status"] == "succeeded"
-    assert ended["counts"]["total"] == ROWS
-    assert _attempts_of_chunk(system) == 2
-
-
-def _state_of_chunk(system: LocalSystem) -> str | None:
-    with psycopg.connect(system.postgres.url()) as database:
-        row = database.execute("SELECT state FROM jobs WHERE kind = 'import.chunk'").fetchone()
-    return None if row is None else str(row[0])
+        assert stopped.status == 0
+        assert stopped.seconds < DRAIN_SECONDS + OVERHEAD_SECONDS
+        assert "worker.drain_over" not in fleet.processes.log("worker")
+        assert fleet.count("running", ids) == 0
+        done = fleet.count("succeeded", ids)
+        assert done < len(ids), "the load ended before the stop"
+    fleet.start_worker(concurrency=CONCURRENCY)
+    fleet.wait_until("succeeded", ids, seconds=60)
+    fleet.stop("worker")
+    fleet.assert_each_done_once(ids)
+    assert fleet.ran_twice() == 0
+    with Queues(fleet.settings) as queues:
+        assert queues.depth("default") == 0
+    assert assert_lawful(fleet.engine) == len(ids)
 
 
-def _attempts_of_chunk(system: LocalSystem) -> int:
-    with psycopg.connect(system.postgres.url()) as database:
-        row = database.execute("SELECT attempt FROM jobs WHERE kind = 'import.chunk'").fetchone()
-    assert row is not None
-    return int(row[0])
+def test_a_job_that_ends_within_the_time_is_not_disturbed(fleet: Fleet) -> None:
+    ids = fleet.enqueue([Tally(seconds=1.0)])
+    fleet.start_worker(concurrency=CONCURRENCY)
+    fleet.wait_until("running", ids)
+    assert fleet.stop("worker").status == 0
+    assert events(fleet.engine, ids[0])[2:] == ["claim", "succeed"]
+
+
+def test_a_job_that_does_not_end_in_time_is_handed_back_and_done_by_the_next(fleet: Fleet) -> None:
+    gate = fleet.folder / "gate"
+    ids = fleet.enqueue([Hold(gate=str(gate)) for _ in range(CONCURRENCY)])
+    fleet.start_worker(concurrency=CONCURRENCY)
+    fleet.wait_until("running", ids)
+
+    stopped = fleet.stop("worker")
+
+    assert stopped.status == 0
+    assert DRAIN_SECONDS <= stopped.seconds < DRAIN_SECONDS + OVERHEAD_SECONDS
+    assert fleet.processes.log("worker").count("worker.drain_over") == CONCURRENCY
+    assert fleet.count("running", ids) == CONCURRENCY
+    gate.touch()
+    fleet.start_worker(concurrency=CONCURRENCY)
+    fleet.wait_until("succeeded", ids)
+    fleet.stop("worker")
+    fleet.assert_each_done_once(ids)
+    for job_id in ids:
+        assert events(fleet.engine, job_id)[2:] == ["claim", "take_over", "succeed"]

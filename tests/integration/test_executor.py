@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Engine, text
 
 from app.errors import LostLease
 from app.keys import create_tenant
+from app.ledger.aftermath import Ending
 from app.ledger.contract import JobContract
 from app.settings import Settings
 from tests.support.customers import Customer
@@ -270,12 +271,12 @@ def test_what_is_to_happen_at_a_jobs_death_happens_in_its_commit(
 ) -> None:
     told: list[tuple[JobContract, str]] = []
 
-    def on_dead(tx: Connection, job: JobContract, error: dict[str, str]) -> Sequence[JobContract]:
-        told.append((job, error["code"]))
+    def ended(tx: Connection, job: JobContract, ending: Ending) -> Sequence[JobContract]:
+        told.append((job, ending.error["code"]))
         create_tenant(tx, name=EFFECT, email="effect@example.com")
         return [UrgentNote()]
 
-    worker.handle(Note, lambda _ctx, _job: Dead("no"), on_dead=on_dead)
+    worker.handle(Note, lambda _ctx, _job: Dead("no"), ended=ended)
     job_id = add_queued(engine, tenant.id, Note(text="hi"))
     assert worker.deliver(job_id) is Disposition.DEAD_LETTER
     assert told == [(Note(text="hi"), "rejected_by_handler")]

@@ -1,7 +1,7 @@
 """The database's answer is lost at the worst moment: nothing hangs, and nothing is lost."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,6 +10,7 @@ import psycopg
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import OperationalError
 
+from app.ledger.aftermath import Ending
 from app.ledger.contract import JobContract
 from app.main import create_app
 from app.settings import Settings
@@ -22,14 +23,41 @@ from workers.runtime.outcome import Dead, Done
 
 
 @contextmanager
-def _answer_lost_once(engine: Engine, moment: str, *, containing: str = "") -> Iterator[None]:
-    """The first statement (or commit) is carried out, and then the connection breaks."""
+def _listening(engine: Engine, moment: str, listener: Callable[..., None]) -> Iterator[None]:
+    event.listen(engine, moment, listener)
+    try:
+        yield
+    finally:
+        event.remove(engine, moment, listener)
+
+
+@contextmanager
+def _statement_answer_lost_once(engine: Engine, *, containing: str) -> Iterator[None]:
+    """The first such statement is carried out, and then the connection breaks."""
     left = [1]
 
-    def after_execute(*arguments: Any) -> None:
-        if containing in arguments[2] and left:
-            left.pop()
-            raise OperationalError(arguments[2], None, psycopg.OperationalError("gone"))
+    def lose(driver: psycopg.Connection, *_: Any) -> None:
+        carry_out = driver.execute
+
+        def execute(query: str, *arguments: Any) -> psycopg.Cursor:
+            answer = carry_out(query, *arguments)
+            if containing in query and left:
+                left.pop()
+                driver.close()
+                raise psycopg.OperationalError("gone")
+            return answer
+
+        driver.execute = execute  # type: ignore[method-assign,assignment]
+
+    with _listening(engine, "checkout", lose):
+        yield
+    assert not left, "the moment never came"
+
+
+@contextmanager
+def _commit_answer_lost_once(engine: Engine) -> Iterator[None]:
+    """The first commit is carried out, and then the connection breaks."""
+    left = [1]
 
     def commit(connection: Connection) -> None:
         if left:
@@ -37,12 +65,8 @@ def _answer_lost_once(engine: Engine, moment: str, *, containing: str = "") -> I
             connection.connection.commit()
             raise OperationalError("COMMIT", None, psycopg.OperationalError("gone"))
 
-    listener = after_execute if moment == "after_cursor_execute" else commit
-    event.listen(engine, moment, listener)
-    try:
+    with _listening(engine, "commit", commit):
         yield
-    finally:
-        event.remove(engine, moment, listener)
     assert not left, "the moment never came"
 
 
@@ -52,7 +76,7 @@ def test_a_claim_whose_answer_was_lost_is_made_again(
     """The first claim is committed; without a second one nobody would ever run the job."""
     worker.handle(Note, lambda _ctx, _job: Done())
     job_id = add_queued(engine, tenant.id, Note())
-    with _answer_lost_once(engine, "after_cursor_execute", containing="WITH target"):
+    with _statement_answer_lost_once(engine, containing="WITH target"):
         assert worker.deliver(job_id) is Disposition.ACKNOWLEDGE
     assert job_facts(engine, job_id).state == "succeeded"
     assert events(engine, job_id)[2:] == ["claim", "take_over", "succeed"]
@@ -61,10 +85,10 @@ def test_a_claim_whose_answer_was_lost_is_made_again(
 def test_a_death_is_recorded_even_when_its_hook_fails(
     worker: Worker, engine: Engine, tenant: Customer
 ) -> None:
-    def on_dead(_: Connection, __: JobContract, ___: dict[str, str]) -> Sequence[JobContract]:
+    def ended(_: Connection, __: JobContract, ___: Ending) -> Sequence[JobContract]:
         raise RuntimeError("a bug in the hook")
 
-    worker.handle(Note, lambda _ctx, _job: Dead("no"), on_dead=on_dead)
+    worker.handle(Note, lambda _ctx, _job: Dead("no"), ended=ended)
     job_id = add_queued(engine, tenant.id, Note())
     assert worker.deliver(job_id) is Disposition.DEAD_LETTER
     assert job_facts(engine, job_id).state == "dead"
@@ -85,7 +109,7 @@ def test_an_upload_whose_commit_is_in_doubt_keeps_its_file(
     async def twice() -> tuple[httpx.Response, httpx.Response]:
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://web") as client:
-            with _answer_lost_once(web_engine, "commit"):
+            with _commit_answer_lost_once(web_engine):
                 first = await post(client)
             return first, await post(client)
 

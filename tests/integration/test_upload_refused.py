@@ -211,7 +211,7 @@ class TestLarge:
             connection.sendall(
                 head(tenant, "Content-Type: text/csv", f"Content-Length: {11 * self.MIB}") + body
             )
-            wait_for(storage.open_multiparts, what="the multipart upload")
+            wait_for(storage.open_uploads, what="the multipart upload")
         wait_for(lambda: not web.busy, what="the request's end")
         assert_nothing_left(engine, storage)
 
@@ -221,6 +221,6 @@ class TestLarge:
         body = self.rows(b"email,name\n", 11 * self.MIB)
         answer = chunked(body)(api)
         assert answer.status_code == 202
-        assert storage.open_multiparts() == []
+        assert storage.open_uploads() == []
         (key,) = storage.keys(f"tenants/{tenant.id}/")
         assert b"".join(storage.stream(key)) == body

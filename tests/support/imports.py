@@ -8,8 +8,8 @@ from uuid import UUID
 
 from sqlalchemy import Engine, text
 
-from app.api.intake import object_key
 from app.ids import new_id
+from app.imports.files import object_key
 from app.imports.header import read_header
 from app.imports.lifecycle import StoredFile, accept_import
 from app.ledger.outbox import mark_queued, take_due

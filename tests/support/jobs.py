@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 from uuid import UUID
 
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, Row, text
 
 from app.broker.topology import Queue
 from app.ledger.contract import JobContract, JobSpec
@@ -59,6 +59,33 @@ _FACTS = text("""
 """)
 
 
+_LETTERS = text("""
+    SELECT d.*, i.count AS deaths, i.kind AS incident_kind, i.state AS incident_state
+    FROM dead_letters d JOIN incidents i ON i.id = d.incident_id
+    WHERE d.job_id IS NOT DISTINCT FROM CAST(:job_id AS uuid) ORDER BY d.created_at
+""")
+_BACKDATE = [
+    text(
+        f"UPDATE {table} SET {column} = {column} - make_interval(secs => :seconds) WHERE {key} = :id"  # noqa: S608 - constants
+    )
+    for table, column, key in (
+        ("jobs", "lease_until", "id"),
+        ("jobs", "queued_at", "id"),
+        ("jobs", "deadline", "id"),
+        ("in_flight", "queued_at", "job_id"),
+        ("deadlines", "deadline", "job_id"),
+        ("outbox", "run_at", "job_id"),
+    )
+]
+_OUT_OF_PLACE = text("""
+    SELECT id, state FROM jobs
+    WHERE (state IN ('queued', 'running')) <> (id IN (SELECT job_id FROM in_flight))
+       OR (state = 'scheduled') <> (id IN (SELECT job_id FROM outbox))
+    UNION ALL SELECT job_id, 'no job' FROM in_flight WHERE job_id NOT IN (SELECT id FROM jobs)
+    UNION ALL SELECT job_id, 'no job' FROM outbox WHERE job_id NOT IN (SELECT id FROM jobs)
+""")
+
+
 def job_facts(engine: Engine, job_id: UUID) -> Facts:
     with engine.connect() as tx:
         return Facts(**tx.execute(_FACTS, {"id": job_id}).one()._mapping)
@@ -110,8 +137,16 @@ def requeue(engine: Engine, job_id: UUID) -> None:
 def claim_now(
     tx: Connection, job_id: UUID, *, redelivered: bool = False, lease_seconds: float = 60
 ) -> Claimed | None:
+    sent = tx.execute(
+        text("SELECT attempt FROM in_flight WHERE job_id = :job_id"), {"job_id": job_id}
+    ).scalar_one_or_none()
     return claim(
-        tx, job_id, worker="test@here", lease_seconds=lease_seconds, redelivered=redelivered
+        tx,
+        job_id,
+        worker="test@here",
+        lease_seconds=lease_seconds,
+        redelivered=redelivered,
+        message_attempt=sent or 0,
     )
 
 
@@ -122,6 +157,26 @@ def running(engine: Engine, tenant_id: UUID, job: JobContract) -> Claimed:
         claimed = claim_now(tx, job_id)
     assert claimed is not None
     return claimed
+
+
+def letters(engine: Engine, job_id: UUID | None = None) -> list[Row[Any]]:
+    """The dead letters of a job, or of messages that belong to none, with their incidents' number of `deaths`."""
+    with engine.connect() as tx:
+        return list(tx.execute(_LETTERS, {"job_id": job_id}))
+
+
+def backdate(engine: Engine, job_id: UUID, *, seconds: float) -> None:
+    """As if everything about the job had happened earlier by so much: its lease, its time in the queue."""
+    with engine.begin() as tx:
+        for statement in _BACKDATE:
+            tx.execute(statement, {"id": job_id, "seconds": seconds})
+
+
+def assert_in_its_place(engine: Engine) -> None:
+    """Every job that is queued or running is in flight, every scheduled one in the outbox; no other."""
+    with engine.connect() as tx:
+        wrong = tx.execute(_OUT_OF_PLACE).all()
+    assert wrong == []
 
 
 def assert_lawful(engine: Engine) -> int:

@@ -24,4 +24,4 @@ def assert_nothing_left(engine: Engine, storage: Storage) -> None:
     """No row, no object, no open multipart upload."""
     assert {table: count(engine, table) for table in TABLES} == dict.fromkeys(TABLES, 0)
     assert storage.keys() == []
-    assert storage.open_multiparts() == []
+    assert storage.open_uploads() == []

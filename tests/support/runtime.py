@@ -1,11 +1,14 @@
 """The worker's runtime without Celery: real database, real storage, handlers of the test's own."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, text
 
+from app.aftermath import AFTERMATHS
+from app.ledger.aftermath import Aftermath, Ending
 from app.ledger.contract import JobContract
 from app.settings import Settings
 from app.storage import Storage
@@ -14,7 +17,14 @@ from workers.runtime.executor import Delivery, Disposition, Runtime, execute
 from workers.runtime.lease import LeaseKeeper
 from workers.runtime.registry import Registration, registrations
 
-OnDead = Callable[[Connection, JobContract, dict[str, str]], Sequence[JobContract]]
+Ended = Callable[[Connection, Any, Ending], Sequence[JobContract]]
+
+
+_SENT = text("""
+    SELECT j.kind, coalesce(f.attempt, j.attempt)
+    FROM jobs j LEFT JOIN in_flight f ON f.job_id = j.id WHERE j.id = :job_id
+""")
+"""What the newest message of the job says."""
 
 
 class SoftTimeout(Exception):
@@ -28,12 +38,14 @@ class Worker:
         self, engine: Engine, storage: Storage, settings: Settings, patch: pytest.MonkeyPatch
     ) -> None:
         self._patch = patch
+        self.aftermaths: dict[str, Aftermath] = dict(AFTERMATHS)
         self.runtime = Runtime(
             engine=engine,
             storage=storage,
             settings=settings,
             leases=LeaseKeeper(engine, lease_seconds=settings.lease_seconds),
             soft_timeout=SoftTimeout,
+            aftermaths=self.aftermaths,
         )
 
     def handle(
@@ -41,12 +53,21 @@ class Worker:
         contract: type[JobContract],
         handler: Callable[[Context, JobContract], object],
         *,
-        on_dead: OnDead | None = None,
+        ended: Ended | None = None,
     ) -> None:
         """Have `handler` handle the contract until the test ends."""
-        registration = Registration(contract, handler, on_dead)  # type: ignore[arg-type]
+        if ended is not None:
+            self.aftermaths[contract.spec.kind] = Aftermath(
+                contract=contract, ended=ended, revived=lambda _tx, _job: ()
+            )
+        registration = Registration(contract, handler)  # type: ignore[arg-type]
         self._patch.setitem(registrations(), contract.spec.kind, registration)
 
     def deliver(self, job_id: UUID, *, redelivered: bool = False) -> Disposition:
-        delivery = Delivery(job_id=job_id, worker="test@here", redelivered=redelivered)
+        with self.runtime.engine.connect() as tx:
+            sent = tx.execute(_SENT, {"job_id": job_id}).one_or_none()
+        kind, attempt = sent or ("", 0)
+        delivery = Delivery(
+            job_id=job_id, kind=kind, attempt=attempt, worker="test@here", redelivered=redelivered
+        )
         return execute(self.runtime, delivery)

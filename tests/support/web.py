@@ -8,6 +8,10 @@ from contextlib import contextmanager
 import httpx
 import uvicorn
 
+from app.aftermath import AFTERMATHS
+from app.jobs import CATALOG
+from app.ledger.aftermath import Aftermaths
+from app.ledger.contract import Catalog
 from app.main import create_app
 from app.settings import Settings
 from tests.support.servers import wait_for
@@ -39,10 +43,12 @@ class Web:
 
 
 @contextmanager
-def web_server(settings: Settings) -> Iterator[Web]:
+def web_server(
+    settings: Settings, *, catalog: Catalog = CATALOG, aftermaths: Aftermaths = AFTERMATHS
+) -> Iterator[Web]:
     """Serve until the block ends."""
     config = uvicorn.Config(
-        create_app(settings),
+        create_app(settings, catalog=catalog, aftermaths=aftermaths),
         host=HOST,
         port=0,
         log_config=None,

@@ -1,16 +1,25 @@
-"""The product's Celery application with two more kinds of job, for tests of the worker itself."""
+"""The product's Celery application with more kinds of job, for tests of the worker itself."""
 
+import os
+import signal
 import threading
+import time
 from contextlib import suppress
+from pathlib import Path
 from typing import ClassVar
+
+from sqlalchemy import text
 
 from app.ledger.contract import JobContract, JobSpec
 from app.ledger.retry import RetryPolicy
+from tests.support.worker_jobs import Hog, Hold, Killer, Maniac, Query, Slow, Tally, UrgentTally
 from workers.celery_app import app
 from workers.runtime.context import Context
 from workers.runtime.outcome import Dead, Done, Outcome
 from workers.runtime.registry import handles
 from workers.runtime.task import register_task
+
+_TALLY = text("INSERT INTO tallies (job_id, attempt, pid) VALUES (:job_id, :attempt, :pid)")
 
 
 class Stuck(JobContract):
@@ -41,5 +50,67 @@ def doomed(_ctx: Context, _: Doomed) -> Outcome:
     return Dead("it was doomed", "doomed")
 
 
-for contract in (Stuck, Doomed):
+@handles(Tally)
+def tally(ctx: Context, job: Tally) -> Outcome:
+    with ctx.transaction() as tx:
+        row = {"job_id": ctx.job.id, "attempt": ctx.job.attempt, "pid": os.getpid()}
+        tx.execute(_TALLY, row)
+        time.sleep(job.seconds)
+    return Done()
+
+
+@handles(UrgentTally)
+def urgent_tally(ctx: Context, job: UrgentTally) -> Outcome:
+    return tally(ctx, job)
+
+
+@handles(Hold)
+def hold(ctx: Context, job: Hold) -> Outcome:
+    while not Path(job.gate).exists():
+        time.sleep(0.02)
+    return tally(ctx, Tally())
+
+
+def _kill_myself(_ctx: Context, _: JobContract) -> Outcome:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return Done()
+
+
+handles(Killer)(_kill_myself)
+handles(Maniac)(_kill_myself)
+
+
+@handles(Slow)
+def slow(ctx: Context, job: Slow) -> Outcome:
+    if ctx.job.attempt == 1:
+        with ctx.transaction() as tx:
+            tx.execute(_TALLY, {"job_id": ctx.job.id, "attempt": 0, "pid": os.getpid()})
+        try:
+            threading.Event().wait(60)
+        finally:
+            Path(job.tidied).touch()
+    return tally(ctx, Tally())
+
+
+@handles(Query)
+def query(ctx: Context, _: Query) -> Outcome:
+    with ctx.transaction() as tx:
+        tx.execute(text("LOCK TABLE tallies IN EXCLUSIVE MODE"))
+        if ctx.job.attempt == 1:
+            tx.execute(text("SELECT pg_sleep(60)"))
+    return tally(ctx, Tally())
+
+
+@handles(Hog)
+def hog(ctx: Context, job: Hog) -> Outcome:
+    held = b"x" * (job.mib * 1024 * 1024)
+    outcome = tally(ctx, job)
+    del held
+    return outcome
+
+
+for contract in (
+    *(Stuck, Doomed, Tally, UrgentTally, Hold),
+    *(Killer, Maniac, Slow, Query, Hog),
+):
     register_task(app, contract)

@@ -65,6 +65,41 @@ def test_jobs_that_failed_together_do_not_come_back_together() -> None:
     assert max(pauses) > 75
 
 
+def test_the_reference_case_is_five_retries_at_2_4_8_16_and_32_seconds() -> None:
+    """What a contract gets that asks for nothing; its dice only ever shorten a pause."""
+    steady, given_dice = RetryPolicy(jitter=False), RetryPolicy()
+    pauses = [
+        retry_delay_seconds(steady, attempt=attempt, rng=dice(UUID(int=7), attempt))
+        for attempt in range(1, 7)
+    ]
+    assert pauses == [2, 4, 8, 16, 32, None]
+    for attempt, ceiling in enumerate(pauses, start=1):
+        drawn = retry_delay_seconds(given_dice, attempt=attempt, rng=dice(UUID(int=7), attempt))
+        assert (drawn is None) == (ceiling is None)
+        assert drawn is None or ceiling is None or 0 <= drawn <= ceiling
+
+
+@given(asked=st.floats() | st.just(float("inf")), attempt=st.integers(1, 5))
+def test_whatever_the_other_side_asks_for_the_pause_is_one_that_a_calendar_holds(
+    asked: float, attempt: int
+) -> None:
+    pause = retry_delay_seconds(
+        RetryPolicy(), attempt=attempt, rng=dice(UUID(int=7), attempt), retry_after_seconds=asked
+    )
+    assert pause is not None
+    assert 0 <= pause <= 1e9
+
+
+@given(job_id=st.uuids(), attempt=st.integers(1, 4))
+def test_another_job_or_attempt_gets_another_draw(job_id: UUID, attempt: int) -> None:
+    draws = {
+        dice(UUID(int=job_id.int ^ flip), number).random()
+        for flip in (0, 1)
+        for number in (attempt, attempt + 1)
+    }
+    assert len(draws) == 4
+
+
 def test_without_jitter_the_pauses_double_up_to_the_cap() -> None:
     policy = RetryPolicy(attempts=10, base_seconds=2, cap_seconds=50, jitter=False)
     pauses = [

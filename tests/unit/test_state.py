@@ -15,10 +15,16 @@ EDGES = {
     (Event.DIE, State.RUNNING, State.DEAD),
     (Event.EXPIRE, State.SCHEDULED, State.DEAD),
     (Event.EXPIRE, State.QUEUED, State.DEAD),
+    (Event.BURY, State.QUEUED, State.DEAD),
+    (Event.BURY, State.RUNNING, State.DEAD),
+    (Event.RESCUE, State.QUEUED, State.SCHEDULED),
+    (Event.RESCUE, State.RUNNING, State.SCHEDULED),
     (Event.CANCEL, State.SCHEDULED, State.CANCELLED),
     (Event.CANCEL, State.QUEUED, State.CANCELLED),
     (Event.CANCEL, State.RUNNING, State.CANCELLED),
+    (Event.HASTEN, State.SCHEDULED, State.SCHEDULED),
     (Event.REPLAY, State.DEAD, State.SCHEDULED),
+    (Event.DISCARD, State.DEAD, State.DEAD),
 }
 
 
@@ -38,7 +44,10 @@ def test_every_event_has_an_entry(event: Event) -> None:
 
 def test_the_only_way_out_of_a_finished_state_is_the_replay_of_a_dead_job() -> None:
     ways_out = {
-        (event, source) for event, move in TRANSITIONS.items() for source in move.sources & FINISHED
+        (event, source)
+        for event, move in TRANSITIONS.items()
+        for source in move.sources & FINISHED
+        if move.target != source
     }
     assert ways_out == {(Event.REPLAY, State.DEAD)}
 

@@ -34,8 +34,22 @@ def test_whatever_is_dead_lettered_has_a_queue_to_go_to() -> None:
     assert dead.arguments == {"x-queue-type": "quorum"}
 
 
-def test_the_policy_bounds_each_work_queue_and_no_other() -> None:
-    (policy,) = topology.definitions()["policies"]
-    matched = {queue.name for queue in QUEUES if re.search(policy["pattern"], queue.name)}
-    assert matched == set(Queue)
-    assert policy["definition"] == {"delivery-limit": 20, "max-length": 10_000}
+def policies() -> dict[str, dict[str, int]]:
+    """What each queue gets from the policies."""
+    found = topology.definitions()["policies"]
+    return {
+        queue.name: policy["definition"]
+        for queue in QUEUES
+        for policy in found
+        if re.search(policy["pattern"], queue.name)
+    }
+
+
+def test_the_work_queues_are_bounded_by_policy() -> None:
+    for queue in Queue:
+        assert policies()[queue.value] == {"delivery-limit": 20, "max-length": 10_000}
+
+
+def test_a_dead_letter_is_never_given_up() -> None:
+    """RabbitMQ 4 would drop it after 20 deliveries to a dispatcher that dies each time."""
+    assert policies()["dead"] == {"delivery-limit": 1_000_000}

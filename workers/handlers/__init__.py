@@ -1,5 +1,21 @@
 """One handler per contract in `app/jobs`, in a file of the same name. Listed, not discovered."""
 
-from workers.handlers import import_chunk, import_finished_mail, import_plan
+from workers.handlers import (
+    clean_up,
+    import_chunk,
+    import_finished_mail,
+    import_plan,
+    report_daily,
+    trial_expired_mail,
+    trials_expire,
+)
 
-__all__ = ["import_chunk", "import_finished_mail", "import_plan"]
+__all__ = [
+    "clean_up",
+    "import_chunk",
+    "import_finished_mail",
+    "import_plan",
+    "report_daily",
+    "trial_expired_mail",
+    "trials_expire",
+]

@@ -1,29 +1,16 @@
 """Import one chunk of a file."""
 
-from collections.abc import Sequence
-
-from sqlalchemy import Connection
-
 from app.imports import lifecycle
 from app.imports.contacts import ContactCleaner
 from app.imports.records import RecordReader
 from app.imports.upsert import keep_rejects, upsert_contacts
 from app.jobs import ImportChunk
-from app.ledger.contract import JobContract
 from workers.runtime.context import Context
 from workers.runtime.outcome import Cancel, Done, Outcome
 from workers.runtime.registry import handles
 
 
-def fail_import(tx: Connection, job: ImportChunk, error: dict[str, str]) -> Sequence[JobContract]:
-    """One chunk can't be imported, so the import has failed; what is committed stays."""
-    message = f"Part {job.index + 1} of the file could not be imported: {error['message']}"
-    return lifecycle.end(
-        tx, job.import_id, status="failed", error={"code": error["code"], "message": message}
-    )
-
-
-@handles(ImportChunk, on_dead=fail_import)
+@handles(ImportChunk)
 def import_chunk(ctx: Context, job: ImportChunk) -> Outcome:
     """Upsert one chunk; safe to run again: the chunk's rows and its tick commit together."""
     with ctx.read() as db:
@@ -31,6 +18,8 @@ def import_chunk(ctx: Context, job: ImportChunk) -> Outcome:
         if source is None:
             return Cancel("The import has ended already.")
         chunk = lifecycle.load_chunk(db, job.import_id, job.index)
+    if chunk is None:
+        return Cancel("This part of the file is imported already.")
     data = ctx.storage.read_range(source.object_key, chunk.start, chunk.end)
     cleaner = ContactCleaner(source.columns, source.fields)
     rows = cleaner.clean(

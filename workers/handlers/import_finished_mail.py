@@ -10,8 +10,8 @@ from workers.runtime.registry import handles
 
 @handles(ImportFinishedMail)
 def import_finished_mail(ctx: Context, job: ImportFinishedMail) -> Outcome:
-    """Send the mail. Sent again after a crash it has the same Message-ID, the job's id."""
+    """Send the mail once; sent again after a crash in the middle it has the same Message-ID."""
     with ctx.read() as db:
         mail = finished_mail(db, ctx.tenant_id, job.import_id, ctx.settings)
-    send(mail, ctx.settings, message_id=ctx.job.id)
+    ctx.once("mail", lambda _key: send(mail, ctx.settings, message_id=ctx.job.id))
     return Done()

@@ -1,30 +1,15 @@
 """Read an uploaded file once and cut it into chunk jobs."""
 
-from collections.abc import Sequence
-
-from sqlalchemy import Connection
-
 from app.errors import Unprocessable
 from app.imports import lifecycle
 from app.imports.plan import plan_file
 from app.jobs import ImportPlan
-from app.ledger.contract import JobContract
 from workers.runtime.context import Context
 from workers.runtime.outcome import Cancel, Done, Outcome, PermanentError
 from workers.runtime.registry import handles
 
 
-def fail_import(tx: Connection, job: ImportPlan, error: dict[str, str]) -> Sequence[JobContract]:
-    """The plan can't be made, so the import has failed."""
-    return lifecycle.end(
-        tx,
-        job.import_id,
-        status="failed",
-        error={"code": error["code"], "message": error["message"]},
-    )
-
-
-@handles(ImportPlan, on_dead=fail_import)
+@handles(ImportPlan)
 def import_plan(ctx: Context, job: ImportPlan) -> Outcome:
     """Plan the import; safe to run again: chunks and their jobs commit together, once."""
     with ctx.read() as db:
@@ -33,7 +18,7 @@ def import_plan(ctx: Context, job: ImportPlan) -> Outcome:
         return Cancel("The import has ended already.")
     try:
         plan = plan_file(
-            ctx.storage.stream(source.object_key),
+            ctx.checked(ctx.storage.stream(source.object_key)),
             width=len(source.columns),
             email_column=source.fields.index("email"),
             chunk_bytes=ctx.settings.import_chunk_bytes,

@@ -5,6 +5,7 @@
 - Where it finds quorum queues it declares 28 queues for its native delayed delivery, which nothing here
   uses. Mingle and gossip synchronise clocks and revokes between workers, for a second of start-up; the
   ledger needs neither.
+- Told to stop, it forgets the jobs that its children were just given (`Consumer.on_close`).
 - It waits up to half a minute between attempts to reach a broker that was away; ours waits a second.
 """
 
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 import structlog
+from celery.bootsteps import CLOSE  # type: ignore[attr-defined]  # the stubs lack it
 from celery.exceptions import InvalidTaskError
 from celery.worker.consumer import Consumer as CeleryConsumer
 from celery.worker.state import maybe_shutdown
@@ -36,16 +38,25 @@ def _refusing(strategy: Callable[..., Any]) -> Callable[..., Any]:
 class Consumer(CeleryConsumer):
     """Named in the `worker_consumer` setting."""
 
+    controller: Any
+    pool: Any
     strategies: dict[str, Callable[..., Any]]
 
     class Blueprint(CeleryConsumer.Blueprint):  # type: ignore[misc,valid-type]
-        """The stock steps but for delayed delivery, mingle and gossip."""
+        """The stock steps but for delayed delivery, mingle and gossip.
+
+        Mingle comes back as something that another step requires; it is switched off below.
+        """
 
         default_steps: ClassVar[list[str]] = [
             step
             for step in CeleryConsumer.Blueprint.default_steps
             if step.rpartition(":")[2] not in {"DelayedDelivery", "Mingle", "Gossip"}
         ]
+
+    def __init__(self, on_task_request: Callable[..., Any], **options: Any) -> None:
+        switched_off = {**options.pop("worker_options"), "without_mingle": True}
+        super().__init__(on_task_request, worker_options=switched_off, **options)
 
     def ensure_connected(self, conn: Connection) -> Connection:
         """Connect, for as long as it takes; a worker that is told to stop meanwhile stops."""
@@ -61,6 +72,19 @@ class Consumer(CeleryConsumer):
 
     def _on_refused(self, error: Exception, interval: float) -> None:
         log.warning("broker.away", error=str(error), retry_seconds=interval)
+
+    def on_close(self) -> None:
+        """As stock, but a worker that stops keeps account of the jobs that its children were just given.
+
+        Celery drops from its books what no child has confirmed yet. A child that has begun such a job
+        nonetheless would then wait, for half a minute, for its result to be read, and the job's message
+        would not be acknowledged.
+        """
+        if self.controller.blueprint.state == CLOSE:
+            for job in self.pool._pool._cache.values():  # noqa: SLF001
+                if job._write_to is not None:  # noqa: SLF001
+                    job._accepted = True  # noqa: SLF001
+        super().on_close()
 
     def update_strategies(self) -> None:
         """As stock, but a body that is no (args, kwargs, options) is refused like other invalid tasks.

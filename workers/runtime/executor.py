@@ -1,15 +1,20 @@
 """The pipeline of one delivery: claim, run, settle, and what to tell the broker.
 
+a brief job, delivered for the first time:
+   hold -> run -> Done ............. record and commit .. acknowledge
+        -> anything else ........... as below, without running it again
+any other:
+
 claim -> nothing to claim ............................... acknowledge
       -> run -> Done, Retry, Snooze, Cancel .. settle ... acknowledge
              -> Dead, or attempts used up .... settle ... dead-letter
              -> an exception ... Retry, or Dead if it is permanent
              -> the lease is lost .... roll back ........ acknowledge
+             -> its lock is taken .... snooze ........... acknowledge
 the database stays away, or the runtime is at fault .... give the message back
 """
 
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -18,16 +23,19 @@ from typing import TypeVar
 from uuid import UUID
 
 import structlog
-from pydantic import ValidationError
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import InterfaceError, OperationalError
 
-from app.errors import LostLease
+from app.db import autocommit
+from app.errors import LockBusy, LostLease
 from app.ledger import store
-from app.ledger.contract import JobContract
+from app.ledger.aftermath import Aftermaths, Ending, Subject, follow_end
+from app.ledger.burial import record_death
+from app.ledger.contract import JobContract, UnreadablePayload
 from app.ledger.enqueue import NewJob, enqueue_many
+from app.ledger.job_error import JobError, describe_exception, job_error
 from app.ledger.retry import dice, retry_delay_seconds
-from app.ledger.state import Event
+from app.ledger.state import Event, State
 from app.ledger.store import Claimed
 from app.settings import Settings
 from app.storage import Storage
@@ -40,8 +48,8 @@ log = structlog.get_logger()
 Answer = TypeVar("Answer")
 
 DATABASE_WAIT_SECONDS = 30.0
-_MAX_MESSAGE_CHARS = 2000
-_MAX_TRACEBACK_CHARS = 8000
+LOCK_WAIT_SECONDS = (0.2, 1.0)
+"""A job that finds its lock taken is tried again after a pause between these."""
 
 
 class Disposition(Enum):
@@ -54,9 +62,13 @@ class Disposition(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """A message as it came: `redelivered` is the broker's flag, `worker` our name in the history."""
+    """A message as it came: `redelivered` is the broker's flag, `worker` our name in the history,
+    `attempt` the one that the message was sent for.
+    """
 
     job_id: UUID
+    kind: str
+    attempt: int
     worker: str
     redelivered: bool
 
@@ -70,17 +82,26 @@ class Runtime:
     settings: Settings
     leases: LeaseKeeper
     soft_timeout: type[Exception]
+    aftermaths: Aftermaths
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of an attempt; `error` is why, where it failed."""
+
+    outcome: Outcome
+    error: JobError | None = None
 
 
 def execute(runtime: Runtime, delivery: Delivery) -> Disposition:
     """Run one delivery to its end. Raises nothing but what ends the process."""
+    began = time.monotonic()
     try:
-        tries = count()
-        job = _with_database(lambda: _claim(runtime, delivery, again=next(tries) > 0))
-        if job is None:
-            log.info("job.nothing_to_claim", job_id=str(delivery.job_id))
-            return Disposition.ACKNOWLEDGE
-        return _run(runtime, job)
+        brief = _run_brief(runtime, delivery) if _is_brief(delivery) else None
+        done = brief or _run(runtime, delivery)
+    except LostLease:
+        log.warning("job.lost_lease", job_id=str(delivery.job_id), kind=delivery.kind)
+        return Disposition.ACKNOWLEDGE
     except (OperationalError, InterfaceError) as error:
         log.warning("job.database_away", job_id=str(delivery.job_id), error=str(error.orig))
         return Disposition.GIVE_BACK
@@ -88,65 +109,137 @@ def execute(runtime: Runtime, delivery: Delivery) -> Disposition:
         # A fault of ours. The ledger's attempt limit ends the circle that this may become.
         log.exception("job.runtime_fault", job_id=str(delivery.job_id))
         return Disposition.GIVE_BACK
+    if done is None:
+        log.info("job.nothing_to_claim", job_id=str(delivery.job_id))
+        return Disposition.ACKNOWLEDGE
+    job, outcome = done
+    name, seconds = type(outcome).__name__.lower(), round(time.monotonic() - began, 3)
+    log.info("job.settled", outcome=name, seconds=seconds, **_ids(job))
+    return Disposition.DEAD_LETTER if isinstance(outcome, Dead) else Disposition.ACKNOWLEDGE
+
+
+def _is_brief(delivery: Delivery) -> bool:
+    """Whether to try it in one transaction. A message that comes back may have killed its worker, and
+    then its attempts are counted before they run.
+    """
+    registration = registrations().get(delivery.kind)
+    return not (registration is None or delivery.redelivered) and registration.contract.spec.brief
+
+
+def _run_brief(runtime: Runtime, delivery: Delivery) -> tuple[Claimed, Outcome] | None:
+    """Hold, run and record in one transaction; None, and nothing done, where that isn't enough."""
+    with runtime.engine.connect() as tx:
+        try:
+            held = store.hold(tx, delivery.job_id, worker=delivery.worker)
+            if held is None or held.job.kind != delivery.kind:
+                return None
+            verdict = _judge(runtime, _context(runtime, held.job, connection=tx))
+            if isinstance(verdict.outcome, Done):
+                _enqueue_children(tx, held.job, verdict.outcome.then)
+                store.finish_held(tx, held)
+                tx.commit()
+                return held.job, verdict.outcome
+        except (OperationalError, InterfaceError):
+            return None  # whether it was recorded or not, the claim will see
+    return _conclude_held(runtime, delivery, verdict)
+
+
+def _conclude_held(
+    runtime: Runtime, delivery: Delivery, verdict: Verdict
+) -> tuple[Claimed, Outcome] | None:
+    """The held job is free again and as it was: claim it, and settle what its run came to."""
+    if verdict.error is None:
+        return None  # a snooze or the like: what it wrote is gone, so it has to run once more
+    job = _with_database(lambda: _claim(runtime, delivery, again=False))
+    if job is None:
+        raise LostLease(f"job {delivery.job_id} was taken while it was free")
+    return job, _fail(runtime, job, verdict)
+
+
+def _run(runtime: Runtime, delivery: Delivery) -> tuple[Claimed, Outcome] | None:
+    """Claim, run and settle, the claim in a commit of its own; None when there is nothing to claim."""
+    tries = count()
+    job = _with_database(lambda: _claim(runtime, delivery, again=next(tries) > 0))
+    if job is None:
+        return None
+    context = _context(runtime, job)
+    try:
+        with runtime.leases.keep(context):
+            return job, _attempt(runtime, context)
+    finally:
+        context.close()
 
 
 def _claim(runtime: Runtime, delivery: Delivery, *, again: bool) -> Claimed | None:
     """Claim the job. `again` after a lost connection: that claim may have been made, and its answer lost,
     so that the job is running in our name and nobody else has its message.
     """
-    with runtime.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as tx:
+    with autocommit(runtime.engine) as tx:
         return store.claim(
             tx,
             delivery.job_id,
             worker=delivery.worker,
             lease_seconds=runtime.settings.lease_seconds,
             redelivered=delivery.redelivered or again,
+            message_attempt=delivery.attempt,
         )
 
 
-def _run(runtime: Runtime, job: Claimed) -> Disposition:
-    started = time.monotonic()
-    context = Context(
-        job, engine=runtime.engine, storage=runtime.storage, settings=runtime.settings
+def _context(runtime: Runtime, job: Claimed, *, connection: Connection | None = None) -> Context:
+    registration = registrations().get(job.kind)
+    return Context(
+        job,
+        engine=runtime.engine,
+        storage=runtime.storage,
+        settings=runtime.settings,
+        brief=registration is not None and registration.contract.spec.brief,
+        connection=connection,
     )
-    try:
-        with runtime.leases.keep(context):
-            outcome = _attempt(runtime, context)
-    except LostLease:
-        log.warning("job.lost_lease", **_ids(job))
-        return Disposition.ACKNOWLEDGE
-    finally:
-        context.close()
-    log.info(
-        "job.settled",
-        outcome=type(outcome).__name__.lower(),
-        seconds=round(time.monotonic() - started, 3),
-        **_ids(job),
-    )
-    return Disposition.DEAD_LETTER if isinstance(outcome, Dead) else Disposition.ACKNOWLEDGE
 
 
 def _attempt(runtime: Runtime, context: Context) -> Outcome:
     """Run the handler and settle; whatever goes wrong is settled in a transaction of its own."""
     job = context.job
     try:
-        registration, payload = _resolve(job)
-        outcome = registration.handler(context, payload)
-        if isinstance(outcome, (Done, Snooze, Cancel)):
+        verdict = _judge(runtime, context)
+        if isinstance(verdict.outcome, (Done, Snooze, Cancel)):
             with context.settling() as tx:
-                _settle(tx, job, outcome)
-            return outcome
-        failure, error = _refused(outcome)
+                _settle(tx, job, verdict.outcome)
+            return verdict.outcome
     except LostLease:
         raise
-    except PermanentError as bad:
-        failure, error = Dead(str(bad), bad.code), _describe(bad, bad.code)
-    except Exception as bad:  # noqa: BLE001 - the one place that classifies what handlers raise
-        code = "soft_time_limit" if isinstance(bad, runtime.soft_timeout) else "exception"
-        failure, error = Retry(str(bad) or type(bad).__name__), _describe(bad, code)
-        log.warning("job.failed", error=error["message"], error_type=error["type"], **_ids(job))
+    except LockBusy as busy:
+        context.close()
+        log.info("job.lock_busy", reason=str(busy), **_ids(job))
+        return _with_database(lambda: _step_back(runtime, job))
+    except Exception as bad:  # noqa: BLE001 - what the end of a transaction may bring to light
+        verdict = _blame(runtime, job, bad)
     context.close()
-    return _with_database(lambda: _settle_failure(runtime, job, failure, error))
+    return _fail(runtime, job, verdict)
+
+
+def _judge(runtime: Runtime, context: Context) -> Verdict:
+    """Run the handler and say what came of it. Raises LostLease and LockBusy."""
+    job = context.job
+    try:
+        registration, payload = _resolve(job)
+        outcome = registration.handler(context, payload)
+    except (LostLease, LockBusy):
+        raise
+    except Exception as bad:  # noqa: BLE001 - the one place that classifies what handlers raise
+        return _blame(runtime, job, bad)
+    return Verdict(outcome) if isinstance(outcome, (Done, Snooze, Cancel)) else _refused(outcome)
+
+
+def _blame(runtime: Runtime, job: Claimed, bad: Exception) -> Verdict:
+    """Permanent errors are the end, all others are worth another try."""
+    if isinstance(bad, PermanentError):
+        error = describe_exception(bad, bad.code)
+        return Verdict(Dead(error["message"], error["code"]), error)
+    code = "soft_time_limit" if isinstance(bad, runtime.soft_timeout) else "exception"
+    error = describe_exception(bad, code)
+    log.warning("job.failed", error=error["message"], error_type=error["type"], **_ids(job))
+    return Verdict(Retry(error["message"]), error)
 
 
 def _resolve(job: Claimed) -> tuple[Registration, JobContract]:
@@ -158,19 +251,10 @@ def _resolve(job: Claimed) -> tuple[Registration, JobContract]:
     registration = registrations().get(job.kind)
     if registration is None:
         raise PermanentError(f"This worker knows no kind {job.kind!r}.", code="unknown_kind")
-    version = registration.contract.spec.version
-    if job.version != version:
-        raise PermanentError(
-            f"The job is {job.kind} version {job.version}; this worker handles version {version}.",
-            code="wrong_version",
-        )
     try:
-        return registration, registration.contract.model_validate(job.payload)
-    except ValidationError as bad:
-        fields = ", ".join(".".join(map(str, e["loc"])) for e in bad.errors())
-        raise PermanentError(
-            f"The payload doesn't fit {job.kind}: {fields}.", code="invalid_payload"
-        ) from None
+        return registration, registration.contract.read(job.version, job.payload)
+    except UnreadablePayload as unreadable:
+        raise PermanentError(str(unreadable), code=unreadable.code) from None
 
 
 def _settle(tx: Connection, job: Claimed, outcome: Done | Snooze | Cancel) -> None:
@@ -181,12 +265,28 @@ def _settle(tx: Connection, job: Claimed, outcome: Done | Snooze | Cancel) -> No
         case Snooze(seconds):
             store.settle(tx, job, Event.SNOOZE, delay_seconds=seconds, extra_attempts=1)
         case Cancel(reason):
-            error = {"code": "cancelled_by_handler", "message": reason}
+            error = job_error("cancelled_by_handler", reason)
             store.settle(tx, job, Event.CANCEL, error=error)
 
 
+def _step_back(runtime: Runtime, job: Claimed) -> Outcome:
+    """Give way to the holder of the lock, for a moment."""
+    pause = Snooze(dice(job.id, job.attempt).uniform(*LOCK_WAIT_SECONDS))
+    with runtime.engine.begin() as tx:
+        _settle(tx, job, pause)
+    return pause
+
+
+def _fail(runtime: Runtime, job: Claimed, verdict: Verdict) -> Outcome:
+    """Settle a failure, however long the database is away."""
+    failure, error = verdict.outcome, verdict.error
+    if not isinstance(failure, (Retry, Dead)) or error is None:
+        raise TypeError(f"{verdict} is no failure")
+    return _with_database(lambda: _settle_failure(runtime, job, failure, error))
+
+
 def _settle_failure(
-    runtime: Runtime, job: Claimed, failure: Retry | Dead, error: dict[str, str]
+    runtime: Runtime, job: Claimed, failure: Retry | Dead, error: JobError
 ) -> Outcome:
     """Retry later, or die when the failure is permanent or the attempts are used up."""
     registration = registrations().get(job.kind)
@@ -202,36 +302,23 @@ def _settle_failure(
             if delay is not None:
                 store.settle(tx, job, Event.RETRY, delay_seconds=delay, error=error)
                 return failure
-    _die(runtime, job, registration, error)
+        _die(tx, runtime.aftermaths, job, error)
     return Dead(error["message"], error["code"])
 
 
-def _die(
-    runtime: Runtime, job: Claimed, registration: Registration | None, error: dict[str, str]
-) -> None:
-    """Record the death, with what the handler's `on_dead` adds to it; a fault there doesn't prevent it."""
-    if registration is not None and registration.on_dead is not None:
-        try:
-            with runtime.engine.begin() as tx:
-                payload = _readable(registration, job)
-                if payload is not None:
-                    _enqueue_children(tx, job, registration.on_dead(tx, payload, error))
-                store.settle(tx, job, Event.DIE, error=error)
-        except (LostLease, OperationalError, InterfaceError):
-            raise
-        except Exception:
-            log.exception("job.on_dead_failed", **_ids(job))
-        else:
-            return
-    with runtime.engine.begin() as tx:
-        store.settle(tx, job, Event.DIE, error=error)
-
-
-def _readable(registration: Registration, job: Claimed) -> JobContract | None:
-    try:
-        return registration.contract.model_validate(job.payload)
-    except ValidationError:
-        return None
+def _die(tx: Connection, aftermaths: Aftermaths, job: Claimed, error: JobError) -> None:
+    """Record the death, what follows from it, and its dead letter, in one commit."""
+    subject = Subject(
+        id=job.id,
+        tenant_id=job.tenant_id,
+        kind=job.kind,
+        version=job.version,
+        payload=job.payload,
+        traceparent=job.traceparent,
+    )
+    follow_end(tx, aftermaths, subject, Ending(state=State.DEAD, error=error))
+    store.settle(tx, job, Event.DIE, error=error)
+    record_death(tx, job.id, job.kind, error)
 
 
 def _enqueue_children(tx: Connection, job: Claimed, children: Sequence[JobContract]) -> None:
@@ -245,25 +332,17 @@ def _enqueue_children(tx: Connection, job: Claimed, children: Sequence[JobContra
         )
 
 
-def _refused(outcome: object) -> tuple[Retry | Dead, dict[str, str]]:
+def _refused(outcome: object) -> Verdict:
     """A handler's own Retry or Dead; anything else that it returned is a bug."""
     match outcome:
         case Retry(reason):
-            return outcome, {"code": "retry", "type": "Retry", "message": reason}
+            return Verdict(outcome, {**job_error("retry", reason), "type": "Retry"})
         case Dead(reason, code):
-            return outcome, {"code": code, "type": "Dead", "message": reason}
+            return Verdict(outcome, {**job_error(code, reason), "type": "Dead"})
     message = f"The handler returned {type(outcome).__name__}, which is not an outcome."
-    return Dead(message, "bad_outcome"), {"code": "bad_outcome", "type": "Bug", "message": message}
-
-
-def _describe(error: Exception, code: str) -> dict[str, str]:
-    trace = "".join(traceback.format_exception(error))
-    return {
-        "code": code,
-        "type": type(error).__name__,
-        "message": str(error)[:_MAX_MESSAGE_CHARS],
-        "traceback": trace[-_MAX_TRACEBACK_CHARS:],
-    }
+    return Verdict(
+        Dead(message, "bad_outcome"), {**job_error("bad_outcome", message), "type": "Bug"}
+    )
 
 
 def _with_database(step: Callable[[], Answer]) -> Answer:

@@ -8,19 +8,26 @@ import os
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import structlog
 from billiard.process import active_children
 from celery import Celery, bootsteps
-from celery.signals import worker_process_init, worker_shutting_down
+from celery.signals import (
+    worker_process_init,
+    worker_process_shutdown,
+    worker_shutting_down,
+)
+from kombu.asynchronous import get_event_loop
 
 from app.settings import Settings
 
 log = structlog.get_logger()
 
 HEARTBEAT_SECONDS = 5.0
+LOST_CHILDREN_SECONDS = 0.25
 GC_THRESHOLD = (100_000, 20, 50)
 _PR_SET_PDEATHSIG = 1
 
@@ -29,8 +36,10 @@ def install(app: Celery, settings: Settings) -> None:
     """Add all of this to the app's workers."""
     worker_process_init.connect(_die_with_parent)
     worker_process_init.connect(_relax_gc)
+    worker_process_shutdown.connect(_exit_at_once)
     Drain.seconds = settings.worker_drain_seconds
     worker_shutting_down.connect(Drain.begin)
+    app.steps["worker"].add(LostChildren)
     if settings.heartbeat_file:
         Liveness.path = Path(settings.heartbeat_file)
         app.steps["worker"].add(Liveness)
@@ -57,6 +66,14 @@ def _relax_gc(**_: Any) -> None:
     gc.set_threshold(*GC_THRESHOLD)
 
 
+def _exit_at_once(*, exitcode: int, **_: Any) -> None:
+    """End a child that has no more to do; Celery's pool would have it sleep for a second first.
+
+    By now its last result is in the pipe, and the main process has read it.
+    """
+    os._exit(exitcode)
+
+
 class Drain:
     """Told to stop, a worker takes nothing new and finishes what it runs; this ends what doesn't finish.
 
@@ -69,9 +86,15 @@ class Drain:
     @classmethod
     def begin(cls, **_: Any) -> None:
         """Start the clock; the process ends by itself when it is done sooner."""
-        clock = threading.Timer(cls.seconds, _end_children)
-        clock.daemon = True
-        clock.start()
+        threading.Thread(target=cls._run, name="drain", daemon=True).start()
+
+    @classmethod
+    def _run(cls) -> None:
+        hub = get_event_loop()
+        if hub is not None:  # wake it: it may be idle for another second before it looks
+            hub.call_soon(lambda: None)
+        time.sleep(cls.seconds)
+        _end_children()
 
 
 def _end_children() -> None:
@@ -79,6 +102,20 @@ def _end_children() -> None:
         log.warning("worker.drain_over", child=child.pid)
         if child.pid is not None:
             os.kill(child.pid, signal.SIGKILL)
+
+
+class LostChildren(bootsteps.StartStopStep):
+    """Looks for children that were killed, several times a second.
+
+    Celery looks when a child's pipe closes, which the kernel does a moment before the child counts as
+    dead: whoever looks too soon sees it alive, and looks again five seconds later.
+    """
+
+    requires = ("celery.worker.components:Timer", "celery.worker.components:Pool")
+
+    def start(self, parent: Any) -> None:
+        """Begin; it goes on for as long as the loop turns."""
+        parent.timer.call_repeatedly(LOST_CHILDREN_SECONDS, parent.pool.maintain_pool)
 
 
 class Liveness(bootsteps.StartStopStep):

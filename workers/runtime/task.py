@@ -1,5 +1,6 @@
 """The edge to Celery: one task per contract, and the parts that a child process makes once."""
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 from uuid import UUID
@@ -8,10 +9,12 @@ import structlog
 from celery import Celery, Task
 from celery.exceptions import Reject, SoftTimeLimitExceeded
 
+from app.aftermath import AFTERMATHS
 from app.db import make_engine
 from app.ledger.contract import JobContract
 from app.settings import get_settings
 from app.storage import make_storage
+from workers.runtime import soft_limit
 from workers.runtime.executor import Delivery, Disposition, Runtime, execute
 from workers.runtime.lease import LeaseKeeper
 
@@ -23,16 +26,18 @@ def runtime() -> Runtime:
     """What a child works with. Made by the main process before it forks, so that no child's first job
     pays for it; connections are opened on first use, and so by each child for itself.
 
-    At most two to the database: the job's own, and for a moment the heartbeat's.
+    At most three to the database: the job's own, and for a moment the heartbeat's and that of an effect,
+    a lock or a check.
     """
     settings = get_settings()
-    engine = make_engine(settings, pool_size=1, max_overflow=1, application_name="millrace-worker")
+    engine = make_engine(settings, pool_size=1, max_overflow=2, application_name="millrace-worker")
     return Runtime(
         engine=engine,
         storage=make_storage(settings),
         settings=settings,
         leases=LeaseKeeper(engine, lease_seconds=settings.lease_seconds),
         soft_timeout=SoftTimeLimitExceeded,
+        aftermaths=AFTERMATHS,
     )
 
 
@@ -40,25 +45,19 @@ def register_task(app: Celery, contract: type[JobContract]) -> None:
     """Make the Celery task of the contract's name: it runs whatever the ledger holds for the job's id."""
 
     def run(self: Task[Any, Any], *_: Any, **message: Any) -> None:
-        info = self.request.delivery_info or {}
+        soft_limit.install(SoftTimeLimitExceeded)
         log.debug("job.delivered", **message)
         try:
-            job_id = UUID(str(message.get("job_id")))
-        except ValueError:
+            first, *companions = _jobs_of(message)
+        except (TypeError, ValueError):
             log.error("message.without_job", kind=contract.spec.kind)  # noqa: TRY400 - no fault of ours
             raise Reject("no job id", requeue=False) from None
-        delivery = Delivery(
-            job_id=job_id,
-            worker=f"{self.request.hostname}",
-            redelivered=bool(info.get("redelivered")),
-        )
-        match execute(runtime(), delivery):
-            case Disposition.ACKNOWLEDGE:
-                return
-            case Disposition.DEAD_LETTER:
-                raise Reject("dead", requeue=False)
-            case Disposition.GIVE_BACK:
-                raise Reject("the database is away", requeue=True)
+        disposition = _execute(self, contract.spec.kind, *first)
+        for companion in companions:
+            # A companion's death is in the ledger; the message is the first job's, and follows that.
+            _execute(self, contract.spec.kind, *companion)
+        if disposition is Disposition.DEAD_LETTER:
+            raise Reject("dead", requeue=False)
 
     app.task(
         name=contract.spec.kind,
@@ -66,3 +65,31 @@ def register_task(app: Celery, contract: type[JobContract]) -> None:
         soft_time_limit=contract.spec.soft_seconds,
         time_limit=contract.spec.hard_seconds,
     )(run)
+
+
+def _jobs_of(message: Mapping[str, Any]) -> list[tuple[UUID, int]]:
+    """The message's own job and its companions, each with the attempt that it was sent for.
+
+    Raises TypeError or ValueError when there is no making sense of it.
+    """
+    own = (message.get("job_id"), message.get("attempt", 0))
+    return [
+        (UUID(str(job_id)), int(attempt))
+        for job_id, attempt in (own, *message.get("companions", ()))
+    ]
+
+
+def _execute(task: Task[Any, Any], kind: str, job_id: UUID, attempt: int) -> Disposition:
+    """Run one job. Gives the message back, with all that is left of it, when the database stays away."""
+    info = task.request.delivery_info or {}
+    delivery = Delivery(
+        job_id=job_id,
+        kind=kind,
+        attempt=attempt,
+        worker=f"{task.request.hostname}",
+        redelivered=bool(info.get("redelivered")),
+    )
+    disposition = execute(runtime(), delivery)
+    if disposition is Disposition.GIVE_BACK:
+        raise Reject("the database is away", requeue=True)
+    return disposition

@@ -1,0 +1,13 @@
+"""What follows when a job of a kind ends without success, or is replayed: the product's own table."""
+
+from app.imports import aftermath as imports
+from app.jobs import ImportChunk, ImportPlan
+from app.ledger.aftermath import Aftermath, Aftermaths
+
+AFTERMATHS: Aftermaths = {
+    aftermath.contract.spec.kind: aftermath
+    for aftermath in (
+        Aftermath(contract=ImportPlan, ended=imports.plan_ended, revived=imports.plan_revived),
+        Aftermath(contract=ImportChunk, ended=imports.chunk_ended, revived=imports.chunk_revived),
+    )
+}

@@ -1,0 +1,109 @@
+"""A job as the API shows it. Payload, checkpoint and tracebacks stay inside."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from pydantic import BaseModel
+from sqlalchemy import Connection, Row, Select, select
+
+from app.broker.topology import Queue
+from app.errors import NotFound
+from app.ledger.state import State
+from app.models import Job, JobHistory
+
+
+class JobError(BaseModel):
+    """Why an attempt didn't succeed; `type` is that of an exception."""
+
+    code: str
+    message: str
+    type: str | None = None
+
+
+class JobProgress(BaseModel):
+    """In the job's own unit; `total` is null when the job doesn't know it."""
+
+    done: int
+    total: int | None
+
+
+class JobView(BaseModel):
+    """A job. `attempt` counts the attempts begun so far; none begins after `deadline`."""
+
+    id: UUID
+    kind: str
+    version: int
+    queue: Queue
+    state: State
+    attempt: int
+    max_attempts: int
+    run_at: datetime
+    deadline: datetime | None
+    parent_id: UUID | None
+    unique_key: str | None
+    progress: JobProgress | None
+    error: JobError | None
+    created_at: datetime
+    queued_at: datetime | None
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+class HistoryEntry(BaseModel):
+    """One change of state, and what brought it about."""
+
+    at: datetime
+    event: str
+    from_state: State | None
+    to_state: State
+    attempt: int
+    worker: str | None
+    error: JobError | None
+
+
+class JobDetail(JobView):
+    """A job and its whole life, oldest first."""
+
+    history: list[HistoryEntry]
+
+
+_COLUMNS = [
+    *(getattr(Job, name) for name in JobView.model_fields if name != "progress"),
+    Job.progress_done,
+    Job.progress_total,
+]
+
+
+def select_jobs(tenant_id: UUID) -> Select[Any]:
+    """What `view_of` needs of the tenant's jobs."""
+    return select(*_COLUMNS).where(Job.tenant_id == tenant_id)
+
+
+def view_of(row: Row[Any]) -> JobView:
+    """From a row of `select_jobs`."""
+    return JobView(**_facts(row))
+
+
+def load_job(tx: Connection, tenant_id: UUID, job_id: UUID) -> JobDetail:
+    """The job with its history. Raises NotFound, also for another tenant's."""
+    row = tx.execute(select_jobs(tenant_id).where(Job.id == job_id)).one_or_none()
+    if row is None:
+        raise NotFound(f"There is no job {job_id}.")
+    history = tx.execute(
+        select(JobHistory.__table__).where(JobHistory.job_id == job_id).order_by(JobHistory.id)
+    )
+    return JobDetail(**_facts(row), history=[_entry(entry) for entry in history])
+
+
+def _facts(row: Row[Any]) -> dict[str, Any]:
+    facts = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
+    done = facts.pop("progress_done")
+    total = facts.pop("progress_total")
+    facts["progress"] = None if done is None else {"done": done, "total": total}
+    return facts
+
+
+def _entry(row: Row[Any]) -> HistoryEntry:
+    facts = dict(row._mapping)  # noqa: SLF001
+    return HistoryEntry(error=facts.pop("detail"), **facts)

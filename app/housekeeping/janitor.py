@@ -1,0 +1,50 @@
+"""What unfinished uploads left in the object store: open multipart uploads, and files of no import."""
+
+from datetime import datetime, timedelta
+
+import structlog
+from sqlalchemy import Engine, text
+
+from app.imports.files import import_of, known_imports
+from app.settings import Settings
+from app.storage import Storage
+
+log = structlog.get_logger()
+
+BATCH = 500
+
+
+class Janitor:
+    """Goes through the bucket page by page. Nothing younger than `upload_abandoned_seconds` is touched,
+    by the store's own times: an upload that is still running is never one of them.
+    """
+
+    def __init__(self, settings: Settings, storage: Storage, engine: Engine) -> None:
+        self._age = timedelta(seconds=settings.upload_abandoned_seconds)
+        self._storage = storage
+        self._engine = engine
+        self._after = ""
+
+    def step(self) -> bool:
+        """Abort one batch of abandoned uploads, delete one page's orphans; True when pages are left."""
+        before = self._now() - self._age
+        for upload in self._storage.open_uploads(limit=BATCH):
+            if upload.begun_at < before and import_of(upload.key) is not None:
+                self._storage.abort_multipart(upload.key, upload.id)
+                log.info("upload.aborted", key=upload.key)
+        page = self._storage.list_objects("tenants/", after=self._after, limit=BATCH)
+        old = {item.key: import_of(item.key) for item in page if item.modified_at < before}
+        wanted = {import_id for import_id in old.values() if import_id is not None}
+        with self._engine.connect() as tx:
+            known = known_imports(tx, wanted)
+        for key, import_id in old.items():
+            if import_id is not None and import_id not in known:
+                self._storage.delete(key)
+                log.info("upload.orphan_deleted", key=key)
+        self._after = page[-1].key if len(page) == BATCH else ""
+        return len(page) == BATCH
+
+    def _now(self) -> datetime:
+        with self._engine.connect() as tx:
+            now: datetime = tx.execute(text("SELECT clock_timestamp()")).scalar_one()
+        return now

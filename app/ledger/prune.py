@@ -1,0 +1,97 @@
+"""Forget what has ended: finished jobs with all that belongs to them, closed dead letters, old incidents.
+
+A job is walked to by its id, which sorts by creation, so that the rows which workers write all the time
+need no index on their end.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import Connection, text
+
+BATCH = 1000
+_FIRST = UUID(int=0)
+_CLOCKS_APART = timedelta(days=1)
+"""Ids are made by processes, whose clocks may be off; when a job ended, the database has written."""
+
+_NOW = text("SELECT clock_timestamp()")
+_JOBS = text("""
+    WITH page AS MATERIALIZED (
+        SELECT id FROM jobs WHERE id > :after AND id < :before ORDER BY id LIMIT :batch
+    ), doomed AS MATERIALIZED (
+        SELECT j.id FROM jobs j JOIN page USING (id)
+        WHERE j.state IN ('succeeded', 'dead', 'cancelled')
+          AND j.finished_at < clock_timestamp() - make_interval(days => :days)
+          AND NOT EXISTS (SELECT FROM dead_letters d WHERE d.job_id = j.id AND d.state = 'open')
+        FOR UPDATE OF j SKIP LOCKED
+    ), history AS (
+        DELETE FROM job_history USING doomed WHERE job_history.job_id = doomed.id
+    ), effect AS (
+        DELETE FROM effects USING doomed WHERE effects.job_id = doomed.id
+    ), letter AS (
+        DELETE FROM dead_letters USING doomed WHERE dead_letters.job_id = doomed.id
+    ), job AS (
+        DELETE FROM jobs USING doomed WHERE jobs.id = doomed.id
+    )
+    SELECT (SELECT count(*) FROM doomed) AS removed, (SELECT count(*) FROM page) AS seen,
+           (SELECT id FROM page ORDER BY id DESC LIMIT 1) AS last
+""")
+_LETTERS = text("""
+    DELETE FROM dead_letters WHERE id IN (
+        SELECT id FROM dead_letters d
+        WHERE state <> 'open' AND closed_at < clock_timestamp() - make_interval(days => :days)
+          AND NOT EXISTS (SELECT FROM jobs j WHERE j.id = d.job_id)
+        LIMIT :batch FOR UPDATE SKIP LOCKED)
+""")
+_INCIDENTS = text("""
+    DELETE FROM incidents WHERE id IN (
+        SELECT id FROM incidents i
+        WHERE last_seen < clock_timestamp() - make_interval(days => :days)
+          AND (state <> 'ignored' OR ignored_until < clock_timestamp())
+          AND NOT EXISTS (SELECT FROM dead_letters d WHERE d.incident_id = i.id)
+        LIMIT :batch FOR UPDATE SKIP LOCKED)
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """How many were removed, and where to go on; None when there is nothing more."""
+
+    removed: int
+    after: str | None
+
+
+def prune_jobs(tx: Connection, after: str | None, *, days: int, batch: int = BATCH) -> Pruned:
+    """Look at the next `batch` jobs after the id `after` and remove those that ended more than `days`
+    ago, with their history, effects and closed dead letters. A job whose dead letter is open stays.
+    """
+    now: datetime = tx.execute(_NOW).scalar_one()
+    before = _first_id(now - timedelta(days=days) + _CLOCKS_APART)
+    row = tx.execute(
+        _JOBS,
+        {"after": after or _FIRST, "before": before, "days": days, "batch": batch},
+    ).one()
+    return Pruned(row.removed, str(row.last) if row.seen == batch else None)
+
+
+def prune_dead_letters(
+    tx: Connection, after: str | None, *, days: int, batch: int = BATCH
+) -> Pruned:
+    """Remove closed dead letters that belong to no job (any more)."""
+    return _until_less(tx.execute(_LETTERS, {"days": days, "batch": batch}).rowcount, batch, after)
+
+
+def prune_incidents(tx: Connection, after: str | None, *, days: int, batch: int = BATCH) -> Pruned:
+    """Remove incidents that have no dead letter left and were not seen lately."""
+    gone = tx.execute(_INCIDENTS, {"days": days, "batch": batch}).rowcount
+    return _until_less(gone, batch, after)
+
+
+def _until_less(removed: int, batch: int, after: str | None) -> Pruned:
+    return Pruned(removed, (after or "again") if removed == batch else None)
+
+
+def _first_id(moment: datetime) -> UUID:
+    """The least UUIDv7 of that millisecond."""
+    return UUID(int=int(moment.timestamp() * 1000) << 80)

@@ -1,0 +1,156 @@
+"""Jobs that nobody will bring any further, put back into the outbox. Small batches; rows that somebody
+holds are skipped, so that any number of rescuers may run.
+
+A rescue that was not needed does no harm: the claim makes a second message harmless, and an attempt
+that lost its job can't commit.
+"""
+
+from uuid import UUID
+
+from sqlalchemy import Connection, TextClause, text
+
+_PUT_BACK = """
+    , moved AS (
+        UPDATE jobs SET state = 'scheduled', lease_until = NULL, run_at = clock_timestamp()
+        FROM stuck WHERE jobs.id = stuck.id
+        RETURNING jobs.id, jobs.tenant_id, jobs.queue, jobs.run_at, jobs.attempt, stuck.state,
+                  stuck.worker
+    ), landed AS (
+        DELETE FROM in_flight USING moved WHERE in_flight.job_id = moved.id
+    ), boxed AS (
+        INSERT INTO outbox (job_id, tenant_id, queue, run_at)
+        SELECT id, tenant_id, queue, run_at FROM moved
+    ), logged AS (
+        INSERT INTO job_history
+            (tenant_id, job_id, at, event, from_state, to_state, attempt, worker, detail)
+        SELECT tenant_id, id, clock_timestamp(), 'rescue', state, 'scheduled', attempt, worker,
+               jsonb_build_object('code', CAST(:code AS text), 'message', CAST(:message AS text))
+        FROM moved
+    )
+    SELECT id, pg_notify('millrace_outbox', '') FROM moved
+"""
+
+
+def _put_back(stuck: str) -> TextClause:
+    """A statement that finds the rows of `stuck` and returns them to the outbox."""
+    return text(stuck + _PUT_BACK)
+
+
+_EXPIRED_LEASES = _put_back("""
+    WITH stuck AS (
+        SELECT j.id, j.state, j.worker
+        FROM in_flight f JOIN jobs j ON j.id = f.job_id
+        WHERE j.state = 'running' AND j.lease_until < clock_timestamp()
+        ORDER BY j.lease_until LIMIT :limit
+        FOR NO KEY UPDATE OF j SKIP LOCKED
+    )
+""")
+# The queues are first in, first out: a job is overtaken when one that was queued well after it runs. What
+# is asked of the locked row is asked again when it has changed; of a row that is joined to it, it isn't.
+# Only a job that was sent once says where the queue's front is: of one that was sent again an older message
+# may be the one that runs, and then each rescue would make all that wait look overtaken.
+_UNHEARD = _put_back("""
+    WITH front AS (
+        SELECT max(f.queued_at) AS at FROM in_flight f JOIN jobs j ON j.id = f.job_id
+        WHERE f.queue = :queue AND j.state = 'running' AND j.attempt = 1
+          AND NOT EXISTS (SELECT FROM job_history h
+                          WHERE h.job_id = j.id AND h.event IN ('rescue', 'replay'))
+    ), stuck AS (
+        SELECT j.id, j.state, j.worker
+        FROM in_flight f JOIN jobs j ON j.id = f.job_id
+        WHERE f.queue = :queue AND j.state = 'queued'
+          AND j.queued_at < clock_timestamp() - make_interval(secs => :seconds)
+          AND (:ready = 0
+               OR j.queued_at < (SELECT at FROM front) - make_interval(secs => :seconds))
+        ORDER BY f.queued_at LIMIT :limit
+        FOR NO KEY UPDATE OF j SKIP LOCKED
+    )
+""")
+_QUEUED = _put_back("""
+    WITH stuck AS (
+        SELECT id, state, worker FROM jobs WHERE id = :job_id AND state = 'queued'
+        FOR NO KEY UPDATE
+    )
+""")
+# Not waiting for the row: its holder may be the very attempt, waiting for what the evictor holds.
+_SILENT = _put_back("""
+    WITH stuck AS (
+        SELECT id, state, worker FROM jobs
+        WHERE id = :job_id AND attempt = :attempt
+          AND state = 'running' AND lease_until < clock_timestamp()
+        FOR NO KEY UPDATE SKIP LOCKED
+    )
+""")
+_RESCUED = text("""
+    SELECT count(*) FROM job_history
+    WHERE job_id = :job_id AND event = 'rescue'
+      AND id > (SELECT coalesce(max(id), 0) FROM job_history
+                WHERE job_id = :job_id AND event IN ('enqueue', 'claim', 'take_over', 'replay'))
+""")
+_ORPHANS = text("""
+    WITH orphan AS (
+        SELECT o.job_id FROM outbox o LEFT JOIN jobs j ON j.id = o.job_id
+        WHERE o.run_at < clock_timestamp() - make_interval(secs => :seconds)
+          AND (j.id IS NULL OR j.state <> 'scheduled')
+        LIMIT :limit FOR UPDATE OF o SKIP LOCKED
+    )
+    DELETE FROM outbox USING orphan WHERE outbox.job_id = orphan.job_id RETURNING outbox.job_id
+""")
+_GHOSTS = text("""
+    WITH ghost AS (
+        SELECT f.job_id FROM in_flight f LEFT JOIN jobs j ON j.id = f.job_id
+        WHERE j.id IS NULL OR j.state NOT IN ('queued', 'running')
+        LIMIT :limit FOR UPDATE OF f SKIP LOCKED
+    )
+    DELETE FROM in_flight USING ghost WHERE in_flight.job_id = ghost.job_id
+    RETURNING in_flight.job_id
+""")
+
+
+def rescue_expired_leases(tx: Connection, *, limit: int = 500) -> list[UUID]:
+    """Running jobs whose worker let the lease run out, and whose message did not come back either."""
+    facts = {"code": "lease_expired", "message": "The worker let its lease run out."}
+    return list(tx.execute(_EXPIRED_LEASES, {"limit": limit, **facts}).scalars())
+
+
+def rescue_unheard(
+    tx: Connection, queue: str, *, ready: int, seconds: float, limit: int = 500
+) -> list[UUID]:
+    """Jobs of the queue that are `queued` for at least `seconds` and whose message is gone: the broker
+    has none `ready`, or younger jobs have overtaken them by that much.
+    """
+    facts = {"code": "message_lost", "message": "The broker no longer had the job's message."}
+    answer = tx.execute(
+        _UNHEARD, {"queue": queue, "ready": ready, "seconds": seconds, "limit": limit, **facts}
+    )
+    return list(answer.scalars())
+
+
+def rescue_queued(tx: Connection, job_id: UUID, *, code: str, message: str) -> bool:
+    """Put back this job, if it is queued."""
+    answer = tx.execute(_QUEUED, {"job_id": job_id, "code": code, "message": message})
+    return answer.one_or_none() is not None
+
+
+def evict(tx: Connection, job_id: UUID, attempt: int, *, message: str) -> bool:
+    """Put back this job, if that attempt's lease has run out and the attempt holds its row by no
+    transaction.
+    """
+    facts = {"code": "lease_expired", "message": message}
+    answer = tx.execute(_SILENT, {"job_id": job_id, "attempt": attempt, **facts})
+    return answer.one_or_none() is not None
+
+
+def times_rescued(tx: Connection, job_id: UUID) -> int:
+    """How often it was put back since an attempt of it last began."""
+    number: int = tx.execute(_RESCUED, {"job_id": job_id}).scalar_one()
+    return number
+
+
+def drop_orphans(tx: Connection, *, seconds: float, limit: int = 500) -> list[UUID]:
+    """Outbox rows long due whose job isn't `scheduled`, and in-flight rows whose job has ended: none
+    should exist, and a heap of them would stand before what is due.
+    """
+    orphans = tx.execute(_ORPHANS, {"seconds": seconds, "limit": limit}).scalars()
+    ghosts = tx.execute(_GHOSTS, {"limit": limit}).scalars()
+    return [*orphans, *ghosts]

@@ -1,0 +1,1 @@
+"""Reports: what a tenant is told about its own work."""

@@ -1,0 +1,51 @@
+"""What operators' commands share: a transaction, a table, and text that is safe to print."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+from sqlalchemy import Connection
+
+from app.settings import get_settings
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@contextmanager
+def transaction() -> Iterator[Connection]:
+    """One transaction on a connection of its own, committed at the end."""
+    from app.db import make_engine
+    from app.db import transaction as on
+
+    engine = make_engine(get_settings(), pool_size=1, application_name="millrace-cli")
+    try:
+        with on(engine) as tx:
+            yield tx
+    finally:
+        engine.dispose()
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print columns as wide as they must be; the last one as it comes."""
+    cells = [list(head), *([plain(cell) for cell in row] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for row in cells:
+        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        typer.echo(line.rstrip())
+
+
+def plain(text: str) -> str:
+    """On one line, and without what a terminal would obey: customers' data is in there."""
+    return " ".join(safe(text).split())
+
+
+def safe(text: str) -> str:
+    """The same over several lines."""
+    return "".join(each if each.isprintable() or each in "\n\t" else "\ufffd" for each in text)
+
+
+def when(time: datetime | None) -> str:
+    """To the second, in UTC."""
+    return "-" if time is None else time.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")

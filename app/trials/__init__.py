@@ -1,0 +1,1 @@
+"""Trials: tenants that are still trying, until they are over."""

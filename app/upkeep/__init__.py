@@ -1,0 +1,1 @@
+"""Upkeep: the product's own housekeeping."""

@@ -1,0 +1,80 @@
+"""Forgetting, step by step: each call removes a little and says where the next one goes on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Protocol
+
+from sqlalchemy import Connection, TextClause, text
+
+from app.ledger.prune import BATCH, Pruned, prune_dead_letters, prune_incidents, prune_jobs
+
+_KEYS = text("""
+    DELETE FROM idempotency_keys WHERE ctid = ANY(ARRAY(
+        SELECT ctid FROM idempotency_keys
+        WHERE created_at < clock_timestamp() - make_interval(days => :days)
+        ORDER BY created_at LIMIT :batch FOR UPDATE SKIP LOCKED))
+""")
+# A schedule's newest slot stays: it says when the schedule last ran.
+_SLOTS = text("""
+    DELETE FROM schedule_slots WHERE ctid = ANY(ARRAY(
+        SELECT slot.ctid FROM schedule_slots slot
+        WHERE slot_at < clock_timestamp() - make_interval(days => :days)
+          AND NOT EXISTS (SELECT FROM schedules s
+                          WHERE s.id = slot.schedule_id AND s.last_slot_at = slot.slot_at)
+        ORDER BY slot_at LIMIT :batch FOR UPDATE OF slot SKIP LOCKED))
+""")
+
+
+class Step(Protocol):
+    """Removes a batch; `after` is what the step's batch before returned, None at first."""
+
+    def __call__(self, tx: Connection, after: str | None, *, days: int, batch: int) -> Pruned:
+        """See the class."""
+
+
+def _rows(statement: TextClause) -> Step:
+    def step(tx: Connection, after: str | None, *, days: int, batch: int) -> Pruned:  # noqa: ARG001
+        removed = tx.execute(statement, {"days": days, "batch": batch}).rowcount
+        return Pruned(removed, "again" if removed == batch else None)
+
+    return step
+
+
+STEPS: Mapping[str, Step] = MappingProxyType(
+    {
+        "jobs": prune_jobs,
+        "dead_letters": prune_dead_letters,
+        "incidents": prune_incidents,
+        "idempotency_keys": _rows(_KEYS),
+        "schedule_slots": _rows(_SLOTS),
+    }
+)
+"""In this order: dead letters hold on to jobs, incidents to dead letters."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a clean-up stands: in `step`, which is None at the end, behind `after`."""
+
+    step: str | None = next(iter(STEPS))
+    after: str | None = None
+    removed: dict[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, saved: dict[str, Any] | None) -> "Place":
+        """As a checkpoint kept it; the beginning without one."""
+        return cls(**saved) if saved else cls()
+
+
+def prune_some(tx: Connection, place: Place, *, days: int, batch: int = BATCH) -> Place:
+    """Do the next batch of the step that `place` is in; returns the place after it."""
+    if place.step is None:
+        return place
+    pruned = STEPS[place.step](tx, place.after, days=days, batch=batch)
+    removed = {**place.removed, place.step: place.removed.get(place.step, 0) + pruned.removed}
+    if pruned.after is not None:
+        return Place(step=place.step, after=pruned.after, removed=removed)
+    names = list(STEPS)
+    following = names[names.index(place.step) + 1 :]
+    return Place(step=following[0] if following else None, removed=removed)

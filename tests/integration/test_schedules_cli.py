@@ -1,0 +1,151 @@
+"""`millrace schedules`, and the schedules that everyone gets."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, text
+
+from app.models import SYSTEM_TENANT
+from app.schedules.defaults import install_defaults
+from app.schedules.store import delete, edit, find, page
+from tests.support.customers import Customer, make_customer
+from tests.support.jobs import count
+from tests.support.schedules import KINDS
+
+MILLRACE = Path(sys.executable).with_name("millrace")
+
+
+def _run(environment: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
+    clean = {name: value for name, value in os.environ.items() if "MILLRACE" not in name}
+    return subprocess.run(
+        [MILLRACE, *words],
+        env={**clean, **environment},
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def shown(environment: dict[str, str], *words: str) -> Any:
+    done = _run(environment, *words, "--json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_a_schedules_life_at_the_command_line(
+    environment: dict[str, str], engine: Engine, tenant: Customer
+) -> None:
+    of = ("--tenant", str(tenant.id))
+    words = ("weekly", "--kind", "report.daily", "--cron", "0 7 * * MON", *of)
+    added = shown(environment, "schedules", "add", *words, "--timezone", "Europe/Berlin")
+    assert {run[10:16] for run in added["next_runs"]} == {"T07:00"}
+    edited = shown(environment, "schedules", "edit", "weekly", *of, "--timezone", "tenant")
+    assert (edited["timezone"], edited["effective_timezone"]) == (None, "UTC")
+    assert edited["cron"] == "0 7 * * MON"
+    assert shown(environment, "schedules", "pause", "weekly", *of)["next_runs"] == []
+    assert shown(environment, "schedules", "resume", "weekly", *of)["next_runs"]
+    ran = shown(environment, "schedules", "run", "weekly", *of)
+    (listed,) = shown(environment, "schedules", "list", *of)
+    assert listed["last_run"] == {"job_id": ran["job_id"], "state": "scheduled"}
+    table = _run(environment, "schedules", "list").stdout.splitlines()
+    assert [line.split()[0] for line in table] == ["TENANT", listed["tenant"]]
+    assert _run(environment, "schedules", "delete", "weekly", *of).returncode == 0
+    assert shown(environment, "schedules", "list") == []
+    assert count(engine, "jobs") == 1
+
+
+def test_an_operator_may_schedule_any_kind_for_the_product_itself(
+    environment: dict[str, str], engine: Engine
+) -> None:
+    words = ("nightly", "--kind", "upkeep.clean_up", "--cron", "0 2 * * *", "--catch-up", "none")
+    assert _run(environment, "schedules", "add", *words).returncode == 0
+    with engine.connect() as tx:
+        (schedule,) = page(tx, SYSTEM_TENANT)
+    assert (schedule.kind, schedule.catch_up.value) == ("upkeep.clean_up", "none")
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("pause", "nothing"), "There is no schedule nothing"),
+        (("add", "x", "--kind", "no.such", "--cron", "* * * * *"), "Use one of: "),
+        (("add", "x", "--kind", "upkeep.clean_up", "--cron", "daily"), "five fields"),
+        (
+            ("add", "x", "--kind", "report.daily", "--cron", "* * * * *", "--payload", "[]"),
+            "JSON object",
+        ),
+        (
+            ("add", "x", "--kind", "report.daily", "--cron", "* * * * *", "--catch-up", "some"),
+            "'none', 'last' or 'all'",
+        ),
+        (("list", "--tenant", "nobody"), "There is no tenant 'nobody'"),
+    ],
+)
+def test_a_mistake_is_one_line_that_says_what_to_do(
+    environment: dict[str, str], words: tuple[str, ...], says: str
+) -> None:
+    failed = _run(environment, "schedules", *words)
+    assert failed.returncode == 1
+    assert says in failed.stderr
+    assert len(failed.stderr.strip().splitlines()) == 1
+
+
+def test_a_new_tenant_gets_its_daily_report_in_its_own_zone(
+    environment: dict[str, str], engine: Engine
+) -> None:
+    words = ("acme", "--email", "ops@acme.com", "--timezone", "Asia/Kathmandu")
+    created = _run(environment, "tenants", "create", *words, "--trial-days", "14")
+    assert created.returncode == 0, created.stderr
+    (report,) = shown(environment, "schedules", "list", "--tenant", "acme")
+    assert (report["kind"], report["cron"]) == ("report.daily", "0 8 * * *")
+    assert report["next_runs"][0].endswith("T08:00:00+05:45")
+    moved = _run(environment, "tenants", "timezone", "acme", "Europe/Lisbon")
+    assert moved.returncode == 0, moved.stderr
+    (report,) = shown(environment, "schedules", "list", "--tenant", "acme")
+    assert report["next_runs"][0][10:16] == "T08:00"
+    assert report["effective_timezone"] == "Europe/Lisbon"
+    with engine.connect() as tx:
+        query = text("""
+            SELECT plan, round(extract(epoch FROM trial_ends_at - clock_timestamp()) / 86400)
+            FROM tenants WHERE name = 'acme'
+        """)
+        assert tuple(tx.execute(query).one()) == ("trial", 14)
+    wrong = _run(environment, "tenants", "timezone", "acme", "Lisbon")
+    assert "time zone" in wrong.stderr
+
+
+def test_migrating_installs_the_reference_schedules_and_leaves_changes_alone(
+    environment: dict[str, str], engine: Engine
+) -> None:
+    tenant = make_customer(engine)
+    assert _run(environment, "migrate").returncode == 0
+    with engine.begin() as tx:
+        found = {(each.tenant_id, each.kind): each.cron for each in page(tx, None)}
+        assert found == {
+            (tenant.id, "report.daily"): "0 8 * * *",
+            (SYSTEM_TENANT, "trials.expire"): "0 */4 * * *",
+            (SYSTEM_TENANT, "upkeep.clean_up"): "0 3 * * 0",
+        }
+        delete(tx, tenant.id, find(tx, tenant.id, "daily report"))
+        clean_up = find(tx, SYSTEM_TENANT, "clean-up")
+        edit(tx, SYSTEM_TENANT, clean_up, KINDS, {"cron": "0 4 * * *"}, public_only=False)
+    assert _run(environment, "migrate").returncode == 0
+    with engine.begin() as tx:
+        assert install_defaults(tx) == 0
+        left = {each.name: each.cron for each in page(tx, None)}
+    assert left == {"trial expiry": "0 */4 * * *", "clean-up": "0 4 * * *"}
+
+
+def test_what_was_deleted_is_not_installed_again(engine: Engine, tenant: Customer) -> None:
+    with engine.begin() as tx:
+        assert install_defaults(tx, tenant.id) == 1
+        delete(tx, tenant.id, find(tx, tenant.id, "daily report"))
+    with engine.begin() as tx:
+        assert install_defaults(tx, tenant.id) == 0
+        assert page(tx, tenant.id) == []

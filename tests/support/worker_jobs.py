@@ -1,0 +1,67 @@
+"""Kinds of job that only `worker_app` handles: each does to its worker what jobs must be able to do."""
+
+from typing import ClassVar
+
+from app.broker.topology import Queue
+from app.ledger.contract import JobContract, JobSpec
+from app.ledger.retry import RetryPolicy
+
+PROMPT = RetryPolicy(attempts=5, base_seconds=0.1, cap_seconds=0.1, jitter=False)
+
+
+class Tally(JobContract):
+    """Leaves one row in `tallies`: two rows of one job are an effect that happened twice."""
+
+    spec: ClassVar[JobSpec] = JobSpec(kind="test.tally")
+
+    seconds: float = 0.0
+
+
+class UrgentTally(Tally):
+    spec: ClassVar[JobSpec] = JobSpec(kind="test.urgent_tally", queue=Queue.HIGH)
+
+
+class Hold(JobContract):
+    """Runs until the file `gate` is there."""
+
+    spec: ClassVar[JobSpec] = JobSpec(kind="test.hold")
+
+    gate: str
+
+
+class Killer(JobContract):
+    """Kills its process in every attempt; three are allowed."""
+
+    spec: ClassVar[JobSpec] = JobSpec(kind="test.killer", retry=RetryPolicy(attempts=3))
+
+
+class Maniac(JobContract):
+    """As Killer, with more attempts than the broker has patience for."""
+
+    spec: ClassVar[JobSpec] = JobSpec(kind="test.maniac", retry=RetryPolicy(attempts=1000))
+
+
+class Slow(JobContract):
+    """Goes on beyond its soft limit in its first attempt, and makes the file `tidied` when told to end."""
+
+    spec: ClassVar[JobSpec] = JobSpec(
+        kind="test.slow", retry=PROMPT, soft_seconds=1, hard_seconds=30
+    )
+
+    tidied: str
+
+
+class Query(JobContract):
+    """Waits in the database, for a lock on `tallies` at that, beyond its soft limit."""
+
+    spec: ClassVar[JobSpec] = JobSpec(
+        kind="test.query", retry=PROMPT, soft_seconds=1, hard_seconds=30
+    )
+
+
+class Hog(Tally):
+    """As Tally, with so much memory in hand."""
+
+    spec: ClassVar[JobSpec] = JobSpec(kind="test.hog")
+
+    mib: int
