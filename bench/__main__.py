@@ -6,7 +6,11 @@ from pathlib import Path
 
 from bench.report import OUT, Result, print_table
 
-NAMES = {"dispatch": "bench.dispatch", "import": "bench.csv_import"}
+NAMES = {
+    "dispatch": "bench.dispatch",
+    "import": "bench.csv_import",
+    "throughput": "bench.throughput",
+}
 
 
 def main(wanted: list[str]) -> int:

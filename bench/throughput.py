@@ -1,0 +1,333 @@
+"""Throughput: small idempotent jobs, end to end, against stock Celery doing the same insert.
+
+Both insert the same row from two children of a prefork pool, each acknowledging late, on the same broker
+and database, with fsync on. The work is put in beforehand: ours into the outbox while the dispatcher
+is stopped, the baseline's into its queue while its worker is. Timed from the signal that lets them go to
+the last row, by the database's clock. Ours is the whole path: outbox, dispatcher, broker, claim,
+handler, settle. What each part costs is measured in rounds of their own.
+"""
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import ClassVar
+from uuid import uuid4
+
+import psutil
+import psycopg
+from rich.console import Console
+from sqlalchemy import Engine, text
+
+from app.db import make_engine
+from app.ids import new_id
+from app.ledger.enqueue import NewJob, enqueue_many
+from app.settings import Settings
+from app.storage import make_storage
+from bench.report import Result
+from bench.throughput_proxy import Counts, counting
+from bench.throughput_row import CREATE
+from bench.throughput_stages import FOLDER, medians
+from infra.local.layout import ROOT
+from infra.local.product import Product
+from infra.local.program import MARKER, Program
+from infra.local.system import LocalSystem
+from infra.local.waiting import until
+
+JOBS = 3000
+FEWER_JOBS = 600
+"""For the warm-up, and where medians or counts are wanted."""
+ROUNDS = 5
+CHILDREN = 2
+HOME = Path(".local/bench")
+TABLES = "bench_rows, jobs, job_history, outbox, in_flight"
+Environment = Mapping[str, str]
+Cost = dict[str, int]
+"""Microseconds of CPU per job, by part of the system."""
+
+
+class Side:
+    """One of the two systems: its processes, and how work is put into it."""
+
+    held: ClassVar[str]
+    """The process that is stopped while work is put in."""
+
+    def __init__(
+        self, system: LocalSystem, engine: Engine, environment: Environment | None = None
+    ) -> None:
+        self.system = system
+        self.engine = engine
+        self.processes: dict[str, psutil.Process] = {}
+        product = Product(
+            layout=system.layout,
+            settings={**system.settings, "MILLRACE_LOG_JSON": "true", **(environment or {})},
+            web_port=0,
+            flower_port=0,
+            flower_password="",
+        )
+        self.programs = {program.name: program for program in product.programs()}
+        self.worker = product.worker("worker-default", "default", CHILDREN)
+
+    def starts(self) -> Sequence[Program]:
+        """What it consists of, in the order of starting."""
+        raise NotImplementedError
+
+    def put(self, jobs: int) -> None:
+        """So much work, while nobody takes it."""
+        raise NotImplementedError
+
+
+class Ours(Side):
+    """The product as it is, and one more kind of job."""
+
+    held = "dispatcher"
+    alone = False
+    """Whether each job gets a message of its own."""
+
+    def starts(self) -> Sequence[Program]:
+        replaced = [
+            word.replace("workers.celery_app", "bench.throughput_ours")
+            for word in self.worker.command
+        ]
+        python = self.worker.command[0]
+        dispatcher = replace(
+            self.programs["dispatcher"], command=[python, "-m", "bench.throughput_dispatcher"]
+        )
+        return [replace(self.worker, command=replaced), dispatcher]
+
+    def put(self, jobs: int) -> None:
+        from bench.throughput_ours import InsertRow, InsertRowAlone
+
+        kind = InsertRowAlone if self.alone else InsertRow
+        new = [NewJob(job=kind(row_id=new_id(), name="a row")) for _ in range(jobs)]
+        with self.engine.begin() as tx:
+            enqueue_many(tx, uuid4(), new)
+
+
+class Stock(Side):
+    """A Celery worker, and nothing else."""
+
+    held = "worker-default"
+
+    def starts(self) -> Sequence[Program]:
+        log = self.system.layout.log_of("bench-stock")
+        log.unlink(missing_ok=True)
+        command = [
+            *("celery", "-A", "bench.throughput_stock", "worker", "--loglevel=INFO"),
+            *("--queues=stock", f"--concurrency={CHILDREN}", "--hostname=stock@%h"),
+        ]
+        return [
+            replace(
+                self.worker,
+                command=[self.worker.command[0], "-m", *command],
+                ready=lambda: " ready." in log.read_text(),
+            )
+        ]
+
+    def put(self, jobs: int) -> None:
+        from bench.throughput_stock import insert_row
+
+        for _ in range(jobs):
+            insert_row.delay(str(new_id()), "a row")
+
+
+def run() -> Result:
+    servers = ("postgres", "epmd", "rabbitmq", "s3")
+    with LocalSystem(HOME, programs=servers, say=print) as system:
+        system.run_command("migrate")
+        os.environ.update(system.settings)  # both applications read it when they are imported
+        settings = Settings.of(system.settings)
+        engine = make_engine(settings, pool_size=2, application_name="bench")
+        make_storage(settings).ensure_bucket()
+        with engine.begin() as tx:
+            tx.execute(CREATE)
+            tx.execute(text(f"TRUNCATE {TABLES}"))
+        ours, stock = Ours(system, engine), Stock(system, engine)
+        runs, alone, cpu = _rounds(ours, stock)
+        sides = {"ours": Ours, "stock": Stock}
+        notes = {
+            "jobs": JOBS,
+            "ratio_with_a_message_each": round(median(alone), 3),
+            "cpu_us_per_job": cpu,
+            "child_us_per_job": {
+                name: _stages(kind, system, engine) for name, kind in sides.items()
+            },
+            "database_per_job": {
+                name: _asked(kind, system, engine) for name, kind in sides.items()
+            },
+        }
+        engine.dispose()
+    return Result(
+        name="throughput",
+        unit="jobs/s",
+        goal=0.8,
+        baseline_is="stock Celery, acks late, the same insert",
+        runs=runs,
+        notes=notes,
+    )
+
+
+def _rounds(
+    ours: Ours, stock: Side
+) -> tuple[list[tuple[float, float]], list[float], dict[str, Cost]]:
+    """The rates of each round, the ratio with a message for each job, and each side's median CPU."""
+    console = Console()
+    runs: list[tuple[float, float]] = []
+    alone: list[float] = []
+    costs: dict[Side, list[Cost]] = {ours: [], stock: []}
+    with running(ours), running(stock):
+        for side in (ours, stock):
+            measure(side, FEWER_JOBS)
+        for number in range(ROUNDS):
+            rates: dict[Side, float] = {}
+            for side in (ours, stock) if number % 2 == 0 else (stock, ours):
+                rates[side], cost = measure(side, JOBS)
+                costs[side].append(cost)
+            runs.append((rates[ours], rates[stock]))
+            ours.alone = True
+            alone.append(measure(ours, JOBS)[0] / rates[stock])
+            ours.alone = False
+            console.print(
+                f"round {number + 1}: {runs[-1][0]:,.0f} against {runs[-1][1]:,.0f} jobs/s"
+            )
+    return runs, alone, {"ours": _median(costs[ours]), "stock": _median(costs[stock])}
+
+
+def _median(costs: Sequence[Cost]) -> Cost:
+    parts = {part: round(median(cost[part] for cost in costs)) for part in costs[0]}
+    return {**parts, "all": sum(parts.values())}
+
+
+@contextmanager
+def running(side: Side) -> Iterator[None]:
+    """The side's processes, ready, until the block ends."""
+    started: list[subprocess.Popen[bytes]] = []
+    try:
+        for program in side.starts():
+            if program.before_start:
+                program.before_start()
+            with side.system.layout.log_of(_log(side, program)).open("wb") as log:
+                process = subprocess.Popen(
+                    program.command,
+                    env={
+                        **os.environ,
+                        **program.environment,
+                        MARKER: str(side.system.layout.home),
+                    },
+                    cwd=ROOT,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                )
+            started.append(process)
+            side.processes[program.name] = psutil.Process(process.pid)
+            assert until(program.ready, seconds=40), f"{program.name} isn't ready"
+        yield
+    finally:
+        for process in started:
+            process.terminate()
+        for process in started:
+            process.wait(60)
+
+
+def _log(side: Side, program: Program) -> str:
+    return "bench-stock" if isinstance(side, Stock) else f"bench-{program.name}"
+
+
+def measure(side: Side, jobs: int) -> tuple[float, Cost]:
+    """Jobs per second, and microseconds of CPU per job by process."""
+    with side.engine.begin() as tx:
+        tx.execute(text("TRUNCATE bench_rows"))
+    held = side.processes[side.held]
+    held.suspend()
+    side.put(jobs)
+    with psycopg.connect(side.system.postgres.superuser_url, autocommit=True) as connection:
+        connection.execute("CHECKPOINT")
+    with side.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as tx:
+        # What autovacuum has done in a system that isn't a minute old.
+        tx.execute(text(f"VACUUM ANALYZE {TABLES}"))
+        before = _cpu(side)
+        began = tx.execute(text("SELECT clock_timestamp()")).scalar_one()
+        held.send_signal(signal.SIGCONT)
+        done = until(lambda: _rows(side.engine) >= jobs, seconds=300)
+        assert done, f"{_rows(side.engine)} of {jobs} rows are there"
+        after = _cpu(side)
+        ended = tx.execute(text("SELECT max(at) FROM bench_rows")).scalar_one()
+    if isinstance(side, Ours):
+        assert until(lambda: _unfinished(side.engine) == 0, seconds=30), "jobs are left"
+    cost = {name: round((after[name] - before[name]) / jobs * 1e6) for name in after}
+    return jobs / (ended - began).total_seconds(), cost
+
+
+def _rows(engine: Engine) -> int:
+    with engine.connect() as tx:
+        return int(tx.execute(text("SELECT count(*) FROM bench_rows")).scalar_one())
+
+
+def _unfinished(engine: Engine) -> int:
+    with engine.connect() as tx:
+        query = text("SELECT count(*) FROM jobs WHERE state <> 'succeeded'")
+        return int(tx.execute(query).scalar_one())
+
+
+def _cpu(side: Side) -> dict[str, float]:
+    """Seconds of CPU so far, by part of the system."""
+    used: dict[str, float] = {}
+    for name, process in side.processes.items():
+        times = process.cpu_times()
+        used[name.replace("-default", "")] = times.user + times.system
+        ended = times.children_user + times.children_system
+        if name.startswith("worker"):
+            used["children"] = _sum(process.children(recursive=True)) + ended
+    for name in ("postgres", "rabbitmq"):
+        server = psutil.Process(side.system.pid(name))
+        times = server.cpu_times()
+        gone = times.children_user + times.children_system
+        used[name] = _sum([server, *server.children(recursive=True)]) + gone
+    return used
+
+
+def _sum(processes: Sequence[psutil.Process]) -> float:
+    total = 0.0
+    for process in processes:
+        times = process.cpu_times()
+        total += times.user + times.system
+    return total
+
+
+def _stages(kind: type[Side], system: LocalSystem, engine: Engine) -> dict[str, int]:
+    """Where a child's time goes, per job; ours with a message each, as the baseline's."""
+    with TemporaryDirectory() as folder:
+        side = kind(system, engine, {FOLDER: folder})
+        if isinstance(side, Ours):
+            side.alone = True
+        with running(side):
+            measure(side, FEWER_JOBS)
+        return medians(Path(folder))
+
+
+def _asked(kind: type[Side], system: LocalSystem, engine: Engine) -> dict[str, float]:
+    """Round trips to the database and transactions there, per job, of all of the side's processes."""
+    port = system.ports["postgres"]
+    with counting(port) as (through, counts):
+        url = system.settings["MILLRACE_DATABASE_URL"].replace(f":{port}/", f":{through}/")
+        off = "sslmode=disable&gssencmode=disable"
+        side = kind(system, engine, {"MILLRACE_DATABASE_URL": f"{url}?{off}"})
+        with running(side):
+            measure(
+                side, FEWER_JOBS
+            )  # by now every connection is open and every statement prepared
+            before = replace(counts)
+            measure(side, FEWER_JOBS)
+            return _per_job(before, counts)
+
+
+def _per_job(before: Counts, after: Counts) -> dict[str, float]:
+    return {
+        "round_trips": round((after.round_trips - before.round_trips) / FEWER_JOBS, 2),
+        "transactions": round((after.transactions - before.transactions) / FEWER_JOBS, 2),
+    }
