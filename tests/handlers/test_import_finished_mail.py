@@ -9,7 +9,7 @@ from sqlalchemy import Engine, text
 from app.storage import Storage
 from tests.support.customers import Customer
 from tests.support.imports import accepted_import, dispatch
-from tests.support.jobs import claim_now, job_facts
+from tests.support.jobs import job_facts, lose_worker
 from tests.support.runtime import Worker
 from tests.support.servers import Servers
 from workers.runtime.executor import Disposition
@@ -61,20 +61,13 @@ def test_a_failure_is_told_with_its_reason(
     assert "line of more than" in mail.text
 
 
-def run_again(worker: Worker, engine: Engine, job_id: UUID) -> None:
-    """As if the worker had been lost between the sending and the job's end."""
-    with engine.begin() as tx:
-        tx.execute(text("UPDATE jobs SET state = 'queued' WHERE id = :id"), {"id": job_id})
-        assert claim_now(tx, job_id) is not None
-    assert worker.deliver(job_id, redelivered=True) is Disposition.ACKNOWLEDGE
-
-
 def test_a_mail_that_was_sent_is_not_sent_again(
     worker: Worker, engine: Engine, storage: Storage, tenant: Customer, servers: Servers
 ) -> None:
     job_id = mail_job(worker, engine, storage, tenant, b"email\n")
     assert worker.deliver(job_id) is Disposition.ACKNOWLEDGE
-    run_again(worker, engine, job_id)
+    lose_worker(engine, job_id)
+    assert worker.deliver(job_id, redelivered=True) is Disposition.ACKNOWLEDGE
     assert message_ids(servers, tenant.email) == [f"<{job_id}@millrace.example>"]
 
 
@@ -86,7 +79,8 @@ def test_a_mail_whose_sending_is_in_doubt_is_sent_again_with_the_same_message_id
     assert worker.deliver(job_id) is Disposition.ACKNOWLEDGE
     with engine.begin() as tx:
         tx.execute(text("UPDATE effects SET done_at = NULL"))
-    run_again(worker, engine, job_id)
+    lose_worker(engine, job_id)
+    assert worker.deliver(job_id, redelivered=True) is Disposition.ACKNOWLEDGE
     assert message_ids(servers, tenant.email) == [f"<{job_id}@millrace.example>"] * 2
 
 

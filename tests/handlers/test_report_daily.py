@@ -12,7 +12,7 @@ from app.storage import Storage
 from tests.support.clock import local, set_columns, today
 from tests.support.customers import Customer
 from tests.support.imports import accepted_import, contacts, dispatch
-from tests.support.jobs import Note, add, add_queued, count, job_facts, running
+from tests.support.jobs import Note, add, add_queued, count, job_facts, lose_worker, running
 from tests.support.runtime import Worker
 from tests.support.schedules import add_schedule, change, fire, fired
 from tests.support.servers import Servers
@@ -175,7 +175,7 @@ def test_it_is_sent_once(
     yesterday = today(engine, ZONE) - timedelta(days=1)
     ended_import(worker, engine, storage, tenant, yesterday, "12:00:00")
     job_id = deliver(worker, engine, tenant)
-    set_columns(engine, "jobs", job_id, state="running", finished_at=None)
+    lose_worker(engine, job_id)
     assert worker.deliver(job_id, redelivered=True) is Disposition.ACKNOWLEDGE
     assert job_facts(engine, job_id).state == "succeeded"
     assert len(servers.system.mails(recipient=tenant.email)) == 1

@@ -150,6 +150,24 @@ def claim_now(
     )
 
 
+def lose_worker(engine: Engine, job_id: UUID) -> None:
+    """As if the worker of a job that has just ended had been lost before it could say so: the job is
+    running again, and the next delivery of its message takes it over.
+    """
+    with engine.begin() as tx:
+        tx.execute(
+            text("""
+                WITH moved AS (
+                    UPDATE jobs SET state = 'running', finished_at = NULL, lease_until = now()
+                    WHERE id = :id RETURNING *
+                )
+                INSERT INTO in_flight (job_id, tenant_id, queue, kind, attempt, queued_at)
+                SELECT id, tenant_id, queue, kind, attempt, now() FROM moved
+            """),
+            {"id": job_id},
+        )
+
+
 def running(engine: Engine, tenant_id: UUID, job: JobContract) -> Claimed:
     """A job in its first attempt."""
     job_id = add_queued(engine, tenant_id, job)
