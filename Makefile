@@ -20,8 +20,12 @@ TYPED := app workers infra bench tests
 LOCK := uv pip compile pyproject.toml --quiet --universal --generate-hashes --no-annotate \
 	--no-header --no-emit-index-url --python-version 3.11
 NAME ?=
+SEED ?= 1
+JOBS ?= 10000
+FAULTS ?=
+BREAK ?=
 
-.PHONY: help demo up down test lint bench lock clean
+.PHONY: help demo up down test lint chaos bench lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
@@ -43,6 +47,10 @@ lint: $(STAMP) ## Style, strict types, import contracts
 	@$(VENV)/bin/ruff format --check .
 	@$(PYTHON) -m mypy --strict $(wildcard $(TYPED))
 	@$(VENV)/bin/lint-imports
+
+chaos: $(STAMP) ## Strike the running system with faults and check its books; SEED=7 JOBS=1000 BREAK=fence
+	@$(PYTHON) -m tests.chaos --seed $(SEED) --jobs $(JOBS) $(if $(FAULTS),--faults $(FAULTS)) \
+		$(if $(BREAK),--break $(BREAK))
 
 bench: $(STAMP) ## Run the paired benchmarks; NAME=import runs one
 	@$(PYTHON) -m bench $(NAME)
