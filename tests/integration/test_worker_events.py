@@ -3,16 +3,23 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import amqp
+from celery.events.dispatcher import EventDispatcher
+from kombu import Connection
+from kombu.exceptions import OperationalError
 
 from app.broker.message import JobMessage
 from app.broker.topology import EXCHANGE
 from app.ids import new_id
+from app.settings import Settings
 from tests.support.processes import Processes
 from tests.support.queues import Queues
 from tests.support.servers import wait_for
+from workers.runtime.events import MOST_KEPT, BatchedEvents
 
 EVENTS = "celeryev"
 JOBS = 40
@@ -58,3 +65,23 @@ def test_events_come_in_batches(processes: Processes, queues: Queues) -> None:
         wanted = {message.properties["message_id"] for message in sent}
         wait_for(lambda: succeeded() == wanted, what="the last event")
         assert len(messages()) <= JOBS / 2, [len(message) for message in messages()]
+
+
+def test_a_dead_line_for_events_does_not_keep_the_worker_from_its_jobs(
+    settings: Settings, queues: Queues
+) -> None:
+    """Celery would try for ever, in the loop that takes the jobs."""
+    with Connection(settings.broker_url.get_secret_value()) as line:
+        dispatcher: Any = EventDispatcher(line, enabled=True, buffer_while_offline=True)
+        parent = SimpleNamespace(
+            event_dispatcher=dispatcher, hub=object(), timer=Mock(), controller=Mock()
+        )
+        BatchedEvents(parent).start(parent)
+        producer = Mock()
+        producer.publish.side_effect = OperationalError("gone")
+        dispatcher.producer = producer
+        for _ in range(MOST_KEPT + 5):
+            dispatcher.send("worker-heartbeat", retry=True)
+    for call in producer.publish.call_args_list:
+        assert call.kwargs["retry_policy"]["max_retries"] == 1
+    assert len(dispatcher._outbound_buffer) == MOST_KEPT
