@@ -43,10 +43,10 @@ ADDRESSES: Mapping[str, str] = {
 WEBS = ("web-1", "web-2")
 DISPATCHERS = ("dispatcher-1", "dispatcher-2")
 WORKERS: Mapping[str, tuple[str, int]] = {
-    "worker-high-1": ("high", 1),
-    "worker-high-2": ("high", 1),
     "worker-default-1": ("default", 2),
     "worker-default-2": ("default", 2),
+    "worker-high-1": ("high", 1),
+    "worker-high-2": ("high", 1),
     "worker-low-1": ("low", 1),
     "worker-low-2": ("low", 1),
 }

@@ -6,7 +6,7 @@ is measured there.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from types import MappingProxyType
 
@@ -32,6 +32,8 @@ class Kind:
     lane: str | None = None
     """None: each target is a lane of its own."""
     figures: Mapping[str, Range] = field(default_factory=dict)
+    ways: tuple[str, ...] = ("",)
+    """How it strikes: on one target one after the other, on different ones different ones."""
     most: int = 10_000
     samples: int = 0
     dear: bool = False
@@ -39,15 +41,13 @@ class Kind:
 
 
 _PAUSE: Range = (LEASE_SECONDS + 1.0, LEASE_SECONDS + 2.5)
-_LINKS = tuple(
-    f"{kind}-{server}"
-    for kind, servers in SERVERS_OF.items()
-    for server in servers
-    if server != "s3"
+_LINKS = (
+    *("dispatcher-rabbitmq", "worker-postgres", "worker-rabbitmq", "dispatcher-postgres"),
+    *("web-postgres", "worker-provider", "client-web-1", "client-web-2", "worker-smtp"),
 )
 _STORE_LINKS = tuple(f"{kind}-s3" for kind, servers in SERVERS_OF.items() if "s3" in servers)
-_QUEUES = ("high", "default", "default", "default", "low")
-_PROGRAMS = ("millrace-web", "millrace-dispatcher", "millrace-worker")
+_QUEUES = ("default", "high", "low")
+_PROGRAMS = ("millrace-worker", "millrace-dispatcher", "millrace-web")
 
 KINDS: Mapping[str, Kind] = MappingProxyType(
     {
@@ -75,7 +75,8 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
             share=7,
             targets=_LINKS,
             lane="network",
-            figures={"seconds": (1.0, 6.0), "way": (0.0, 2.999)},
+            figures={"seconds": (1.0, 6.0)},
+            ways=("both", "up", "down"),
         ),
         "duplicate messages": Kind(share=8, targets=_QUEUES, lane="messages"),
         "lose messages": Kind(share=4, targets=_QUEUES, lane="messages"),
@@ -108,6 +109,7 @@ class Fault:
     lane: str
     at: float
     figures: Mapping[str, float]
+    way: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +145,10 @@ def _draw(kinds: Mapping[str, Kind], faults: int, dice: Random) -> tuple[list[Fa
     for name, count in counts.items():
         kind = kinds[name]
         samples = min(kind.samples, count // 2) if count > 1 else 0
-        for index, target in enumerate(_targets(kind, count, dice)):
-            fault = _fault(name, kind, target, dice)
+        targets = _targets(kind, count, dice)
+        for index, target in enumerate(targets):
+            times = kind.targets.index(target) + targets[:index].count(target)
+            fault = _fault(name, kind, target, kind.ways[times % len(kind.ways)], dice)
             (alone if index < samples else overlapping).append(fault)
     dice.shuffle(overlapping)
     dice.shuffle(alone)
@@ -170,20 +174,21 @@ def _counts(kinds: Mapping[str, Kind], faults: int) -> dict[str, int]:
 
 
 def _targets(kind: Kind, count: int, dice: Random) -> list[str]:
-    """Every target about as often as the others."""
-    chosen: list[str] = []
+    """Every target about as often as the others; where they are few, those that are named first."""
+    chosen = list(kind.targets)
     while len(chosen) < count:
         chosen += dice.sample(kind.targets, len(kind.targets))
     return chosen[:count]
 
 
-def _fault(name: str, kind: Kind, target: str, dice: Random) -> Fault:
+def _fault(name: str, kind: Kind, target: str, way: str, dice: Random) -> Fault:
     return Fault(
         kind=name,
         target=target,
         lane=kind.lane or target,
         at=0.0,
         figures={key: round(dice.uniform(*between), 3) for key, between in kind.figures.items()},
+        way=way,
     )
 
 
@@ -194,8 +199,5 @@ def _round(overlapping: list[Fault], series: list[Fault], dice: Random) -> Round
         ((round(dice.uniform(0, length), 2), fault) for fault in overlapping),
         key=lambda one: one[0],
     ):
-        placed = Fault(
-            kind=fault.kind, target=fault.target, lane=fault.lane, at=at, figures=fault.figures
-        )
-        lanes.setdefault(fault.lane, []).append(placed)
+        lanes.setdefault(fault.lane, []).append(replace(fault, at=at))
     return Round({name: tuple(faults) for name, faults in lanes.items()}, tuple(series))

@@ -100,7 +100,7 @@ def _take(channel: amqp.Channel, queue: str) -> list[Message]:
     if len(taken) < TAKE:
         _drain(channel)
     channel.basic_cancel(tag)
-    ours = [message for message in taken if _job(message) is not None]
+    ours = [message for message in taken if _in(message)]
     for message in taken:
         if message not in ours:
             channel.basic_reject(_tag(message), requeue=True)
@@ -135,12 +135,14 @@ def _properties(message: Message) -> dict[str, object]:
 
 
 def _jobs(messages: list[Message]) -> tuple[UUID, ...]:
-    return tuple(job_id for message in messages if (job_id := _job(message)) is not None)
+    return tuple(job_id for message in messages for job_id in _in(message))
 
 
-def _job(message: Message) -> UUID | None:
-    """The job that the message is about; None for rubbish that was planted earlier."""
+def _in(message: Message) -> list[UUID]:
+    """The jobs that the message is about; none for rubbish that was planted earlier."""
     try:
-        return UUID(json.loads(message.body)[1]["job_id"])
-    except (ValueError, LookupError, TypeError):
-        return None
+        arguments = json.loads(message.body)[1]
+        companions = [UUID(job_id) for job_id, _ in arguments.get("companions", ())]
+        return [UUID(arguments["job_id"]), *companions]
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return []

@@ -6,8 +6,6 @@ from tests.chaos.journal import Blow
 from tests.chaos.stage import Stage
 from tests.chaos.timetable import Fault
 
-_DIRECTIONS = ("up", "down", "both")
-
 
 def cut(stage: Stage, fault: Fault) -> Blow:
     return _disturb(stage, fault, "cut")
@@ -18,8 +16,7 @@ def delay(stage: Stage, fault: Fault) -> Blow:
 
 
 def half_open(stage: Stage, fault: Fault) -> Blow:
-    direction = _DIRECTIONS[int(fault.figures["way"])]
-    return _disturb(stage, fault, "half_open", direction=direction)
+    return _disturb(stage, fault, "half_open", direction=fault.way)
 
 
 def store_errors(stage: Stage, fault: Fault) -> Blow:
