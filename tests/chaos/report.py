@@ -85,6 +85,8 @@ def show(result: Result, console: Console) -> None:
         console.print(f"left out: {kind}: {why}", markup=False)
     for fault, why in result.journal.missed:
         console.print(f"missed: {fault.kind} of {fault.target}: {why}", markup=False)
+    if result.kept:
+        console.print("every promise was kept")
     for promise in PROMISES:
         broken = [one for one in result.violations if one.promise == promise]
         for one in broken[:SHOWN]:
