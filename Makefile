@@ -17,15 +17,17 @@ PYTHON := $(VENV)/bin/python
 PYTEST := $(PYTHON) -m pytest
 STAMP := $(VENV)/.installed
 TYPED := app workers infra bench tests
-LOCK := uv pip compile pyproject.toml --quiet --universal --generate-hashes --no-annotate \
-	--no-header --no-emit-index-url --python-version 3.11
+LOCK_GROUP := uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header \
+	--no-emit-index-url --python-version 3.11
+LOCK := $(LOCK_GROUP) pyproject.toml
 NAME ?=
 SEED ?= 1
 JOBS ?= 10000
 FAULTS ?=
 BREAK ?=
+SECONDS ?= 60
 
-.PHONY: help demo up down test lint chaos bench lock clean
+.PHONY: help demo up down test lint chaos bench fuzz lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
@@ -52,6 +54,9 @@ chaos: $(STAMP) ## Strike the running system with faults and check its books; SE
 	@$(PYTHON) -m tests.chaos --seed $(SEED) --jobs $(JOBS) $(if $(FAULTS),--faults $(FAULTS)) \
 		$(if $(BREAK),--break $(BREAK))
 
+fuzz: $(STAMP) ## Feed the reader of tables with what breaks readers; SECONDS=3600
+	@$(PYTHON) -m tests.fuzz --seconds $(SECONDS)
+
 bench: $(STAMP) ## Run the paired benchmarks; NAME=import runs one
 	@$(PYTHON) -m bench $(NAME)
 
@@ -60,6 +65,8 @@ lock: $(STAMP) ## Pin every dependency again, with hashes
 	@$(VENV)/bin/$(LOCK) --extra web -c requirements/dev.txt -o requirements/web.txt
 	@$(VENV)/bin/$(LOCK) --extra worker -c requirements/dev.txt -o requirements/worker.txt
 	@$(VENV)/bin/$(LOCK) --extra worker --extra flower -c requirements/dev.txt -o requirements/flower.txt
+	@$(VENV)/bin/$(LOCK_GROUP) --group bench -o requirements/bench.txt
+	@$(VENV)/bin/$(LOCK_GROUP) --group fuzz -o requirements/fuzz.txt
 
 clean: ## Stop everything and delete what was made here: environment, data, caches
 	@if [ -x $(PYTHON) ]; then $(PYTHON) -m infra.local down; fi

@@ -1,0 +1,201 @@
+"""Opening a table: what the file is, how it is laid out, and what is doubtful about that."""
+
+import io
+import re
+from typing import BinaryIO
+
+from app.errors import Unprocessable
+from app.tabular import container, workbook
+from app.tabular.dialect import find_grammar
+from app.tabular.encoding import Encoding, find_encoding
+from app.tabular.findings import describe
+from app.tabular.grammar import Grammar
+from app.tabular.layout import Doubt, Hints, Layout
+from app.tabular.parsing import parse
+from app.tabular.records import MAX_LINE_BYTES, Decoder, Window
+from app.tabular.refusal import empty_file, refuse_early, wrong_type
+from app.tabular.structure import table_width
+from app.tabular.table import Table, text_stream, unpacked
+
+__all__ = ["HEAD_BYTES", "Table", "open_table", "refuse_early", "reopen"]
+
+SEEN_BYTES = 256 * 1024
+"""How much of the text tells its layout, in whole lines."""
+HEAD_BYTES = MAX_LINE_BYTES + SEEN_BYTES
+"""How much of a file's beginning may have to be looked at."""
+MAX_COLUMNS = 2000
+_NO_HINTS = Hints()
+_SAMPLES = 8
+_SAMPLE_BYTES = 64 * 1024
+_SEPARATOR_LINE = re.compile(r"\"?sep=(.|\\t)\"?[ ,;\t]*(?:\r\n?|\n)", re.IGNORECASE)
+_CONTROLS = re.compile("[\x03-\x08\x0b\x0e-\x1a\x7f]")
+_TOO_MANY_CONTROLS = 0.02
+_FEW_CONTROLS = 3
+_CLOSE = 0.85
+
+
+def open_table(source: BinaryIO, *, filename: str = "", hints: Hints = _NO_HINTS) -> Table:
+    """The table in a seekable file, found out as far as the hints leave it open.
+
+    Reads a bounded part of the file, except for the directory of an archive and for workbooks. Raises
+    UnsupportedMediaType, TooLarge or Unprocessable, each with a stable code.
+    """
+    del filename
+    source.seek(0)
+    head = source.read(HEAD_BYTES)
+    refuse_early(head)
+    if container.is_workbook(head, source):
+        return _open_workbook(source, Layout(kind="xlsx"), hints)
+    layout = Layout(container=container.kind_of(head))
+    if layout.container == "zip":
+        with container.open_archive(source) as archive:
+            layout = layout.model_copy(
+                update={"member": container.pick_member(archive, hints.member)}
+            )
+    if layout.container != "plain":
+        with unpacked(source, layout) as stream:
+            head = _read(stream, HEAD_BYTES)
+        refuse_early(head)
+        if head.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
+            return _open_workbook(source, layout.model_copy(update={"kind": "xlsx"}), hints)
+    return Table(source, _layout_of_text(source, head, layout, hints))
+
+
+def reopen(source: BinaryIO, layout: Layout) -> Table:
+    """The table of a file whose layout is known; looks for nothing."""
+    return Table(source, layout)
+
+
+def _layout_of_text(source: BinaryIO, head: bytes, layout: Layout, hints: Hints) -> Layout:
+    complete = len(head) < HEAD_BYTES
+    plain = layout.container == "plain"
+    found = find_encoding(
+        head, hints.encoding, complete=complete,
+        more=lambda: _samples(source) if plain and not complete else b"",
+    )  # fmt: skip
+    layout = layout.model_copy(update={"encoding": found.name, "bom_bytes": found.bom_bytes})
+    with text_stream(source, layout) as (stream, readable):
+        window = Window(stream, 0)
+        window.advance(readable.bom_bytes)
+        block, final = window.block(SEEN_BYTES)
+    text = Decoder(readable.encoding)(block)
+    _refuse_binary(text)
+    return _layout_of_block(text, layout, found, hints, final=final)
+
+
+def _layout_of_block(
+    text: str, layout: Layout, found: Encoding, hints: Hints, *, final: bool
+) -> Layout:
+    if not text.strip(" \t\r\n\x00\x1a\ufeff,;|"):
+        raise (
+            empty_file()
+            if not text.strip()
+            else Unprocessable(
+                "There is nothing in the file but blank lines. Send one with a header row and rows.",
+                code="empty_file",
+            )
+        )
+    separator = _SEPARATOR_LINE.match(text)
+    if separator and hints.delimiter is None:
+        hints = hints.model_copy(update={"delimiter": separator.group(1).replace("\\t", "\t")})
+    grammar, scored = find_grammar(text[separator.end() :] if separator else text, hints)
+    if grammar.escape != "\0":
+        text = text.replace("\0", "")
+    records = parse(text, grammar, 0, final=final).records
+    width = table_width(records[1:] if separator else records)
+    _check_columns(width)
+    records = parse(text, grammar, width, final=final).records
+    if separator:
+        records[0] = []
+    doubts = [*found.doubts, *_doubtful(grammar, scored, hints)]
+    layout = layout.model_copy(update=_fields(grammar))
+    return describe(records, layout, width, hints, doubts, complete=final)
+
+
+def _open_workbook(source: BinaryIO, layout: Layout, hints: Hints) -> Table:
+    with unpacked(source, layout) as stream:
+        name, records, sheets = workbook.open_sheet(stream, hints.sheet)
+    doubts = []
+    if len(sheets) > 1:
+        others = ", ".join(repr(sheet) for sheet in sheets if sheet != name)[:500]
+        doubts.append(
+            Doubt(code="several_sheets", message=f"Only the sheet {name!r} is read, not {others}.")
+        )
+    sample = records[: workbook.SAMPLE_ROWS]
+    width = max((len(_without_empty_end(record)) for record in sample), default=1)
+    _check_columns(width)
+    fitted = [workbook.fitted(record, width) for record in records]
+    layout = layout.model_copy(update={"sheet": name})
+    return Table(source, describe(fitted, layout, width, hints, doubts, complete=True))
+
+
+def _without_empty_end(record: list[str]) -> list[str]:
+    end = len(record)
+    while end and not record[end - 1].strip():
+        end -= 1
+    return record[:end]
+
+
+def _fields(grammar: Grammar) -> dict[str, object]:
+    return {
+        "delimiter": grammar.delimiter,
+        "quote": grammar.quote,
+        "escape": grammar.escape,
+        "doubled": grammar.doubled,
+        "skip_space": grammar.skip_space,
+    }
+
+
+def _doubtful(grammar: Grammar, scored: list[tuple[float, Grammar]], hints: Hints) -> list[Doubt]:
+    """Another delimiter would have done nearly as well."""
+    best = scored[0][0]
+    rivals = {
+        other.delimiter
+        for worth, other in scored[1:]
+        if worth > _CLOSE * best and other.delimiter.strip() != grammar.delimiter.strip()
+    }
+    if not rivals or hints.delimiter:
+        return []
+    listed = " or ".join(repr(each) for each in sorted(rivals))
+    return [
+        Doubt(
+            code="delimiter_unsure",
+            message=f"The cells seem to be separated by {grammar.delimiter!r}, but {listed} is likely too.",
+        )
+    ]
+
+
+def _refuse_binary(text: str) -> None:
+    """Control characters that no text has; those that separate cells don't count."""
+    sample = text[:8192]
+    controls = len(_CONTROLS.findall(sample))
+    zeros = sample.count("\x00")
+    if controls > max(_FEW_CONTROLS, _TOO_MANY_CONTROLS * len(sample)) or zeros * 4 > len(sample):
+        raise wrong_type("binary data")
+
+
+def _check_columns(width: int) -> None:
+    if width > MAX_COLUMNS:
+        raise Unprocessable(
+            f"The table has {width:,} columns; at most {MAX_COLUMNS:,} are read. "
+            "Check that its rows are separated by line breaks.",
+            code="too_many_columns",
+        )
+
+
+def _read(stream: BinaryIO, size: int) -> bytes:
+    pieces = io.BytesIO()
+    while pieces.tell() < size and (piece := stream.read(size - pieces.tell())):
+        pieces.write(piece)
+    return pieces.getvalue()
+
+
+def _samples(source: BinaryIO) -> bytes:
+    """Whole lines from several places of a large file."""
+    size = source.seek(0, io.SEEK_END)
+    found = []
+    for number in range(1, _SAMPLES + 1):
+        source.seek(max(0, size * number // _SAMPLES - _SAMPLE_BYTES))
+        piece = source.read(_SAMPLE_BYTES)
+        found.append(piece[piece.find(b"\n") + 1 : piece.rfind(b"\n") + 1])
+    return b"".join(found)

@@ -1,0 +1,163 @@
+"""Which encoding a text is in: by its mark, by what it can only be, and by likelihood at last."""
+
+import codecs
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import chardet
+
+from app.errors import Unprocessable
+from app.tabular.layout import Doubt
+
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+    (b"\x84\x31\x95\x33", "gb18030"),
+)
+# What people really have on their disks; the library knows many more, which it then sees everywhere.
+_LEGACY = (
+    "windows-1250", "windows-1251", "windows-1252", "windows-1253", "windows-1254",
+    "windows-1255", "windows-1256", "windows-1257", "windows-1258", "iso-8859-2", "iso-8859-5",
+    "iso-8859-7", "iso-8859-9", "koi8-r", "koi8-u", "cp437", "cp850", "cp852", "cp866", "macroman",
+    "cp932", "euc-jp", "gb18030", "big5", "cp949", "cp874",
+)  # fmt: skip
+_PYTHON_NAMES = {"big5": ("cp950", "big5hkscs"), "cp949": ("cp949",), "shift_jis": ("cp932",)}
+_WESTERN = "cp1252"
+_WESTERN_SHARE = 0.6
+_UTF8_SHARE = 0.3
+_GUESS_BYTES = 64 * 1024
+_WIDE_SHARE = 0.3
+_HIGH = re.compile(rb"[\x80-\xff]")
+_KANA = re.compile("[\u3041-\u30ff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """A codec's name, the length of the mark before the text, and what is uncertain about it."""
+
+    name: str
+    bom_bytes: int = 0
+    doubts: tuple[Doubt, ...] = ()
+
+
+def find_encoding(
+    head: bytes, hint: str | None, *, complete: bool, more: Callable[[], bytes] = bytes
+) -> Encoding:
+    """The encoding of a file that begins with `head` (`complete`: that is all of it).
+
+    `more` gives samples from further in, asked for only where the head is plain ASCII. Raises
+    Unprocessable where the hint names no encoding.
+    """
+    for mark, name in _MARKS:
+        if head.startswith(mark):
+            return Encoding(name, len(mark))
+    if hint:
+        return Encoding(_codec(hint, head))
+    wide = _wide(head)
+    if wide:
+        return Encoding(wide)
+    if _HIGH.search(head) is None:
+        if b"\x1b$" in head and _decodes(head, "iso2022_jp", complete=complete):
+            return Encoding("iso2022_jp", doubts=(_guessed("iso2022_jp"),))
+        head, complete = more(), False
+    if _is_utf8(head, complete=complete):
+        return Encoding("utf-8")
+    name = _legacy(head, complete=complete)
+    return Encoding(name, doubts=(_guessed(name),))
+
+
+def _codec(hint: str, head: bytes) -> str:
+    """Python's name for what the caller calls it, of the kind without marks."""
+    try:
+        name = codecs.lookup(hint.strip()).name
+        if name in {"utf-16", "utf-32"}:
+            return _wide(head) or f"{name}-le"
+        name = "utf-8" if name == "utf-8-sig" else name
+        readable = name.startswith(("utf-16", "utf-32")) or b"a,\r\n".decode(name) == "a,\r\n"
+    except (LookupError, ValueError, TypeError, AssertionError):
+        readable = False
+    if not readable:
+        raise Unprocessable(
+            f"There is no text encoding {hint[:40]!r}. Use a name such as utf-8, windows-1252 or shift_jis.",
+            code="unknown_encoding",
+        )
+    return name
+
+
+def _wide(head: bytes) -> str | None:
+    """UTF-16 or UTF-32 without a mark: zeros at the same place in every character."""
+    sample = head[: 4096 - 4096 % 4]
+    sample = sample[: len(sample) - len(sample) % 4]
+    if sample.count(0) * 5 < len(sample) or not sample:
+        return None
+    zeros = [sample[offset::4].count(0) / (len(sample) / 4) for offset in range(4)]
+    high = [share > _WIDE_SHARE for share in zeros]
+    shapes = {
+        (False, True, True, True): "utf-32-le",
+        (True, True, True, False): "utf-32-be",
+        (False, True, False, True): "utf-16-le",
+        (True, False, True, False): "utf-16-be",
+    }
+    return shapes.get((high[0], high[1], high[2], high[3]))
+
+
+def _decodes(head: bytes, name: str, *, complete: bool) -> bool:
+    try:
+        codecs.getincrementaldecoder(name)().decode(head, complete)
+    except UnicodeError:
+        return False
+    return True
+
+
+def _is_utf8(head: bytes, *, complete: bool) -> bool:
+    """Whether it is UTF-8, a few foreign bytes allowed: those rows are reported, not guessed."""
+    if _decodes(head, "utf-8", complete=complete):
+        return True
+    text = head.decode("utf-8", "surrogateescape")
+    foreign = sum(1 for each in text if "\udc80" <= each <= "\udcff")
+    proper = sum(1 for each in text if each > "\x7f") - foreign
+    return proper >= max(1, foreign * _UTF8_SHARE)
+
+
+def _legacy(head: bytes, *, complete: bool) -> str:
+    """The likeliest of the encodings from before Unicode; Western European if that is nearly as likely."""
+    lines = [line for line in head.splitlines(keepends=True) if _HIGH.search(line)]
+    sample = b"".join(lines)[:_GUESS_BYTES]
+    found = chardet.detect_all(sample, ignore_threshold=True, include_encodings=_LEGACY)
+    odds = {str(each["encoding"]).lower(): each["confidence"] for each in found if each["encoding"]}
+    best = max(odds, key=lambda name: odds[name], default="windows-1252")
+    if odds.get("windows-1252", 0.0) >= _WESTERN_SHARE * odds.get(best, 0.0):
+        return _western(sample)
+    if best == "gb18030" and _has_kana(sample):
+        return "euc_jp"
+    for name in _PYTHON_NAMES.get(best, (best,)):
+        if _decodes(head, name, complete=complete):
+            return codecs.lookup(name).name
+    return codecs.lookup(_PYTHON_NAMES.get(best, (best,))[0]).name
+
+
+def _western(sample: bytes) -> str:
+    """Windows-1252, or ISO 8859-15 where the euro sign of that one stands."""
+    controls = re.search(rb"[\x80-\x9f]", sample)
+    return "iso8859-15" if b"\xa4" in sample and controls is None else _WESTERN
+
+
+def _has_kana(sample: bytes) -> bool:
+    try:
+        return _KANA.search(sample.decode("euc_jp", "ignore")) is not None and _decodes(
+            sample, "euc_jp", complete=False
+        )
+    except UnicodeError:
+        return False
+
+
+def _guessed(name: str) -> Doubt:
+    return Doubt(
+        code="encoding_guessed",
+        message=f"The file is not in UTF-8 and doesn't say what it is in; it was read as {name}. "
+        "If letters with accents look wrong, name the encoding.",
+    )

@@ -1,0 +1,135 @@
+"""Records of the right width that are not rows all the same, or were written in another manner."""
+
+from collections.abc import Sequence
+from operator import itemgetter
+
+from app.tabular.foreign import Fits, anything
+from app.tabular.grammar import Grammar
+from app.tabular.kinds import TYPED, agreement
+from app.tabular.layout import Layout
+
+_MIN_WIDTH = 3
+_SPACES = " \U0010ffff"
+
+
+def is_blank(record: Sequence[str]) -> bool:
+    """Whether there is nothing in the record but spaces."""
+    return not any(map(str.strip, record))
+
+
+def fits_kinds(kinds: Sequence[str]) -> Fits:
+    """Whether cells have the kinds of the columns: some value does, and none is a word instead."""
+    if not any(each in TYPED for each in kinds):
+        return anything
+
+    def fits(cells: list[str]) -> bool:
+        same, other = agreement(cells, kinds)
+        return same > 0 and other == 0
+
+    return fits
+
+
+class TouchUp:
+    """Empties blank records and repeated headers; takes foreign spaces and quotes off a row's cells.
+
+    Looks at single records only where the block's text shows that there is something to find.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        self._grammar = Grammar.of(layout)
+        self._columns = list(layout.columns)
+        self._width = len(layout.columns)
+        self._headings = _headings(layout)
+        self._blanks = _blank_marks(self._grammar, self._width)
+        self._other_quote = "'" if self._grammar.quote == '"' else '"'
+
+    def __call__(self, records: list[list[str]], text: str) -> int:
+        """Changes the records of a text in place; the number of those that were repaired.
+
+        The text is searched first, which costs little; the records are looked at only where that finds
+        something.
+        """
+        spaces = f"{self._grammar.delimiter} " in text or self._width < _MIN_WIDTH
+        spaces = spaces and _lowest(records, min(1, self._width - 1)) <= _SPACES
+        if spaces or any(mark in text for mark in self._blanks):
+            self.empty_blanks(records)
+        if any(heading in text for heading in self._headings):
+            for index, record in enumerate(records):
+                if record == self._columns:
+                    records[index] = []
+        spaced = self._spaced(records) if spaces else 0
+        return spaced + self._quoted(records, text)
+
+    def empty_blanks(self, records: list[list[str]]) -> None:
+        """An empty list in place of each record with nothing but spaces in it."""
+        for index, record in enumerate(records):
+            if record and not record[0].strip() and is_blank(record):
+                records[index] = []
+
+    def _spaced(self, records: list[list[str]]) -> int:
+        """A row in which a space follows every delimiter, in a file that has none there."""
+        if self._grammar.skip_space or self._width < _MIN_WIDTH:
+            return 0
+        found = 0
+        for index, record in enumerate(records):
+            if (
+                len(record) == self._width
+                and record[1][:1] == " "
+                and record[-1][:1] == " "
+                and all(cell[:1] == " " and cell[1:2] != " " for cell in record[1:])
+            ):
+                records[index] = [record[0], *(self._bare(cell[1:]) for cell in record[1:])]
+                found += 1
+        return found
+
+    def _bare(self, cell: str) -> str:
+        quote = self._grammar.quote
+        if quote and len(cell) > 1 and cell[0] == quote == cell[-1]:
+            return cell[1:-1].replace(quote * 2, quote)
+        return cell
+
+    def _quoted(self, records: list[list[str]], text: str) -> int:
+        """A row all of whose cells have the other kind of quotes around them."""
+        quote = self._other_quote
+        if (
+            quote not in text
+            or self._width == 1
+            or quote + self._grammar.delimiter + quote not in text
+        ):
+            return 0
+        found = 0
+        for index, record in enumerate(records):
+            if record and record[0][:1] == quote and self._is_wrapped(record):
+                records[index] = [cell[1:-1].replace(quote * 2, quote) for cell in record]
+                found += 1
+        return found
+
+    def _is_wrapped(self, record: list[str]) -> bool:
+        quote = self._other_quote
+        return len(record) == self._width and all(
+            not cell or (len(cell) > 1 and cell[0] == quote == cell[-1]) for cell in record
+        )
+
+
+def _lowest(records: list[list[str]], column: int) -> str:
+    """The least cell of a column: above _SPACES only if none is empty or begins with a space."""
+    try:
+        return min(map(itemgetter(column), records), default="")
+    except IndexError:
+        return ""
+
+
+def _blank_marks(grammar: Grammar, width: int) -> tuple[str, ...]:
+    """What is in the text wherever a record has the right width and only empty cells."""
+    delimiter, empty = grammar.delimiter, 2 * (grammar.quote or "")
+    if width < _MIN_WIDTH:
+        return tuple(end + mark for end in "\r\n" for mark in (delimiter, empty) if mark)
+    return delimiter * (width - 1), f"{empty}{delimiter}{empty}"
+
+
+def _headings(layout: Layout) -> tuple[str, ...]:
+    """What is in the text wherever a header of one row is repeated as it was, with or without quotes."""
+    if len(layout.header_rows) != 1 or len(layout.columns) < 2:  # noqa: PLR2004
+        return ()
+    quote, delimiter = layout.quote or "", layout.delimiter
+    return delimiter.join(layout.columns), f"{quote}{delimiter}{quote}".join(layout.columns)

@@ -1,0 +1,1 @@
+"""Fuzzing the reader of tables: `make fuzz SECONDS=3600`, or `python -m tests.fuzz FILE` to replay."""
