@@ -69,6 +69,7 @@ def down(home: Annotated[Path, typer.Option(help="Where everything is kept.")] =
 
 def _introduce(system: LocalSystem, environment: Path, seconds: float) -> None:
     lines = {
+        "console": f"{system.web_url}/console (sign in with the API_KEY in {environment})",
         "API docs": f"{system.web_url}/docs",
         "Flower": system.flower_url,
         "mail": f"{system.layout.mail}/new",

@@ -15,12 +15,15 @@ BUCKET = "millrace"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectStore:
-    """A bucket is a folder below `folder`, an object is a file."""
+    """A bucket is a folder below `folder`, an object is a file. Pages of `page_origin` may send parts of
+    files to presigned URLs.
+    """
 
     folder: Path
     port: int
     access_key_id: str
     secret_access_key: str
+    page_origin: str
 
     @property
     def url(self) -> str:
@@ -35,6 +38,7 @@ class ObjectStore:
                 "s3",
                 str(self.folder),
                 f"--addr={LOOPBACK}:{self.port}",
+                f"--allow-origin={self.page_origin}",
                 "--config=",  # the developer's own remotes are none of our business
             ],
             # By the environment, since anybody may read a command line; a list of CSV fields.

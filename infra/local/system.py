@@ -42,10 +42,9 @@ PORTS = ("postgres", "epmd", "rabbitmq", "distribution", "s3", "smtp", "web", "f
 class LocalSystem:
     """A system kept in `home`, and nowhere else; use it as a context manager.
 
-    Only the named `programs` run, plus `extra` ones of the caller's own; its `set_up`
-    steps run as part of the start. `environment` is added to
-    what every process of the product gets. At most one LocalSystem runs per home; data, passwords
-    and (where still free) ports outlive it. However its process ends, what it started ends: at
+    Only the named `programs` run, plus `extra` ones of the caller's own; its `set_up` steps run as part of
+    the start. `environment` is added to what every process of the product gets. At most one LocalSystem
+    runs per home; data, passwords and (where still free) ports outlive it. However its process ends, what it started ends: at
     once, in order, by the manager; or, if the manager died as well, at the next start.
     """
 
@@ -109,6 +108,7 @@ class LocalSystem:
             port=self.ports["s3"],
             access_key_id=self.credentials.s3_access_key_id,
             secret_access_key=self.credentials.s3_secret_access_key,
+            page_origin=self.web_url,
         )
 
     @cached_property

@@ -1,0 +1,72 @@
+"""Pages from templates. Everything that a template prints is escaped, and an unknown name is an error."""
+
+from functools import lru_cache
+
+from fastapi import Request, Response
+from fastapi.responses import HTMLResponse, RedirectResponse
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from app.api.browser import token_of
+from app.console.assets import Assets, load_assets
+from app.console.headers import page_headers
+from app.sessions import Session, csrf_token
+
+HOME = "/console/imports"
+
+
+@lru_cache(maxsize=1)
+def assets() -> Assets:
+    """The process's assets, read when the first page asks for them."""
+    return load_assets()
+
+
+@lru_cache(maxsize=1)
+def _templates() -> Environment:
+    return Environment(
+        loader=PackageLoader("app.console"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def page(
+    request: Request,
+    template: str,
+    session: Session | None = None,
+    *,
+    status: int = 200,
+    **facts: object,
+) -> Response:
+    """The page, with the headers that all of them have."""
+    token = token_of(request)
+    content = (
+        _templates()
+        .get_template(template)
+        .render(
+            asset=assets().url,
+            session=session,
+            csrf=csrf_token(token) if session is not None and token is not None else "",
+            **facts,
+        )
+    )
+    return HTMLResponse(
+        content, status_code=status, headers=dict(page_headers(request.app.state.settings))
+    )
+
+
+def to_sign_in(request: Request) -> Response:
+    """Sign in first, and come back here."""
+    return redirect(f"/console/sign-in?next={request.url.path}")
+
+
+def redirect(path: str) -> Response:
+    """To one of our own pages, by GET."""
+    return RedirectResponse(path, status_code=303, headers={"Cache-Control": "no-store"})
+
+
+def safe_next(path: str) -> str:
+    """Where to go after signing in: a page of the console, whatever the address bar says."""
+    ours = path.startswith("/console/") and not set(path) & set("\\\r\n\t?#")
+    return path if ours and "//" not in path else HOME
