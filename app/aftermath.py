@@ -1,7 +1,7 @@
 """What follows when a job of a kind ends without success, or is replayed: the product's own table."""
 
 from app.imports import aftermath as imports
-from app.jobs import ImportChunk, ImportPlan
+from app.jobs import ImportApplyAll, ImportChunk, ImportPlan, ImportUndoChunk
 from app.ledger.aftermath import Aftermath, Aftermaths
 
 AFTERMATHS: Aftermaths = {
@@ -9,5 +9,7 @@ AFTERMATHS: Aftermaths = {
     for aftermath in (
         Aftermath(contract=ImportPlan, ended=imports.plan_ended, revived=imports.plan_revived),
         Aftermath(contract=ImportChunk, ended=imports.chunk_ended, revived=imports.chunk_revived),
+        Aftermath(contract=ImportApplyAll, ended=imports.all_ended, revived=imports.all_revived),
+        Aftermath(contract=ImportUndoChunk, ended=imports.undo_ended, revived=imports.undo_revived),
     )
 }

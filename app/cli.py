@@ -13,7 +13,7 @@ import typer
 from pydantic import ValidationError
 from sqlalchemy.exc import OperationalError
 
-from app import dead_letters_cli, jobs_cli, schedules_cli
+from app import csv_cli, dead_letters_cli, jobs_cli, schedules_cli
 from app.broker import topology
 from app.errors import MillraceError
 from app.settings import Settings, get_settings
@@ -29,6 +29,7 @@ app.add_typer(keys, name="keys")
 app.add_typer(jobs_cli.app, name="jobs")
 app.add_typer(dead_letters_cli.app, name="dead-letters")
 app.add_typer(schedules_cli.app, name="schedules")
+app.add_typer(csv_cli.app, name="csv")
 app.add_typer(storage, name="storage")
 app.add_typer(topology_commands, name="topology")
 
@@ -112,6 +113,28 @@ def set_timezone(
         store.set_timezone(tx, tenant_id, timezone)
         follow_tenant(tx, tenant_id)
     typer.echo(f"{tenant} is in {timezone}")
+
+
+@tenants.command("limits")
+def set_limits(
+    tenant: Annotated[str, typer.Argument(help="Name or id.")],
+    max_bytes: Annotated[int | None, typer.Option(min=1, help="Of one file.")] = None,
+    max_rows: Annotated[int | None, typer.Option(min=1, help="Of one file.")] = None,
+    max_open: Annotated[int | None, typer.Option(min=0, help="Imports at once.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Set a tenant's own limits for imports; what isn't given goes back to the settings' default."""
+    from dataclasses import asdict
+
+    from app import keys as store
+    from app.imports import limits
+
+    with transaction() as tx:
+        tenant_id = store.find_tenant(tx, tenant)
+        limits.set_limits(tx, tenant_id, max_bytes=max_bytes, max_rows=max_rows, max_open=max_open)
+        facts = asdict(limits.limits_of(tx, tenant_id, get_settings()))
+    words = ", ".join(f"{name} {value:,}" for name, value in facts.items())
+    typer.echo(json.dumps(facts) if as_json else f"{tenant}: {words}")
 
 
 @keys.command("create")

@@ -4,12 +4,13 @@ The engine speaks psycopg 3. Nothing here commits: the API's session dependency 
 runtime do, see DESIGN's rule that commits happen at the edges.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from functools import lru_cache
 from typing import Any
 
 import psycopg
+from psycopg import sql
 from psycopg.rows import TupleRow
 from sqlalchemy import Connection, Dialect, Engine, TextClause, create_engine, make_url
 from sqlalchemy.exc import DBAPIError
@@ -67,6 +68,24 @@ def listen(settings: Settings, channel: str, *, application_name: str) -> psycop
     )
     connection.execute(f"LISTEN {channel}")
     return connection
+
+
+@asynccontextmanager
+async def listening(
+    settings: Settings, channel: str, *, application_name: str
+) -> AsyncIterator[psycopg.AsyncConnection[TupleRow]]:
+    """As `listen`, for an event loop. The system's keep-alives find a server that is silently gone."""
+    async with await psycopg.AsyncConnection.connect(
+        settings.database_url.get_secret_value(),
+        autocommit=True,
+        application_name=application_name,
+        connect_timeout=5,
+        keepalives_idle=15,
+        keepalives_interval=5,
+        keepalives_count=3,
+    ) as connection:
+        await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
+        yield connection
 
 
 @contextmanager

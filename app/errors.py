@@ -3,11 +3,13 @@
     MillraceError
     ├── InvalidRequest              400  the request itself is broken
     │   ├── Unauthenticated         401
+    │   ├── Forbidden               403  a signed-in browser's request that isn't from our own page
     │   ├── NotFound                404
     │   ├── Conflict                409  not in the state that it is in
     │   ├── TooLarge                413
     │   ├── UnsupportedMediaType    415
-    │   └── Unprocessable           422  well-formed, but it can't be done as asked
+    │   ├── Unprocessable           422  well-formed, but it can't be done as asked
+    │   └── TooManyRequests         429  over a limit that more time will lift
     ├── Unavailable                 503  a part we depend on is away; try again later
     │   ├── BrokerAway              503  RabbitMQ is
     │   └── OutcomeUnknown          503  the connection was lost in the middle of a commit
@@ -49,6 +51,14 @@ class Unauthenticated(InvalidRequest):
     code = "unauthenticated"
 
 
+class Forbidden(InvalidRequest):
+    """Known who asks, but not that they meant to."""
+
+    status = 403
+    title = "Forbidden"
+    code = "forbidden"
+
+
 class NotFound(InvalidRequest):
     """No such thing in this tenant."""
 
@@ -87,6 +97,18 @@ class Unprocessable(InvalidRequest):
     status = 422
     title = "Can't be processed"
     code = "unprocessable"
+
+
+class TooManyRequests(InvalidRequest):
+    """Over a limit that passes with time; `retry_after` is when it makes sense to ask again, in seconds."""
+
+    status = 429
+    title = "Too many requests"
+    code = "too_many_requests"
+
+    def __init__(self, message: str, *, code: str | None = None, retry_after: int = 10) -> None:
+        super().__init__(message, code=code)
+        self.retry_after = retry_after
 
 
 class Unavailable(MillraceError):

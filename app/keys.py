@@ -4,6 +4,7 @@ import hashlib
 import secrets
 from contextlib import suppress
 from datetime import datetime, timedelta
+from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Connection, insert, select, update
@@ -15,6 +16,13 @@ from app.ids import new_id
 from app.models import ApiKey, Tenant
 
 PREFIX = "mr_"
+
+
+class KeyInForce(NamedTuple):
+    """What a key stands for."""
+
+    key_id: UUID
+    tenant_id: UUID
 
 
 def create_tenant(
@@ -85,10 +93,18 @@ def revoke_key(tx: Connection, key_id: UUID) -> None:
 
 def tenant_of(tx: Connection, key: str) -> UUID | None:
     """The tenant of a key in force."""
-    found: UUID | None = tx.execute(
-        select(ApiKey.tenant_id).where(ApiKey.key_hash == _hash(key), ApiKey.revoked_at.is_(None))
-    ).scalar_one_or_none()
-    return found
+    found = find_key(tx, key)
+    return None if found is None else found.tenant_id
+
+
+def find_key(tx: Connection, key: str) -> KeyInForce | None:
+    """The key, if it is in force."""
+    found = tx.execute(
+        select(ApiKey.id, ApiKey.tenant_id).where(
+            ApiKey.key_hash == _hash(key), ApiKey.revoked_at.is_(None)
+        )
+    ).one_or_none()
+    return None if found is None else KeyInForce(*found)
 
 
 def _in_days(days: int) -> ColumnElement[datetime]:

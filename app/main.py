@@ -1,7 +1,8 @@
-"""The web process: the public API."""
+"""The web process: the public API, and the console."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from fastapi import FastAPI
 
@@ -10,19 +11,46 @@ from app.api import (
     contacts,
     dead_letters,
     health,
+    import_actions,
+    import_events,
+    import_files,
+    import_preview,
     imports,
     job_operations,
     jobs,
     problems,
+    products,
     schedules,
+    targets,
+    uploads,
 )
+from app.api.live import LiveFeed
+from app.console.router import router as console
 from app.db import make_engine
+from app.imports.lifecycle import PROGRESS_CHANNEL
 from app.jobs import CATALOG
 from app.ledger.aftermath import Aftermaths
 from app.ledger.contract import Catalog
 from app.logs import configure_logging
 from app.settings import Settings, get_settings
 from app.storage import make_storage
+
+ROUTES = (
+    imports,
+    import_preview,
+    import_actions,
+    import_events,
+    import_files,
+    uploads,
+    targets,
+    contacts,
+    products,
+    jobs,
+    job_operations,
+    dead_letters,
+    schedules,
+    health,
+)
 
 
 def create_app(
@@ -53,7 +81,14 @@ def create_app(
     app.state.settings = settings
     app.state.storage = make_storage(settings)
     app.state.draining = False
+    app.state.import_feed = LiveFeed(
+        settings,
+        PROGRESS_CHANNEL,
+        partial(import_events.import_snapshot, engine),
+        draining=lambda: bool(app.state.draining),
+    )
     problems.install(app)
-    for module in (imports, contacts, jobs, job_operations, dead_letters, schedules, health):
+    for module in ROUTES:
         app.include_router(module.router)
+    app.include_router(console)
     return app

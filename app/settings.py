@@ -25,6 +25,10 @@ class Settings(BaseSettings):
     s3_endpoint_url: str | None = Field(
         default=None, description="None means AWS itself; set it for SeaweedFS, rclone, R2, ..."
     )
+    s3_public_endpoint_url: str | None = Field(
+        default=None,
+        description="Where clients reach the store, for direct uploads; None: where we do.",
+    )
     s3_region: str = "us-east-1"
     s3_bucket: Annotated[str, Field(min_length=3)] = "millrace"
     s3_access_key_id: str | None = None
@@ -45,7 +49,16 @@ class Settings(BaseSettings):
 
     upload_max_bytes: Annotated[int, Field(gt=0)] = 5 * 1024 * MIB
     upload_part_bytes: Annotated[int, Field(ge=5 * MIB)] = 8 * MIB
-    import_chunk_bytes: Annotated[int, Field(ge=1)] = MIB
+    import_chunk_bytes: Annotated[int, Field(ge=1)] = MIB // 4
+    import_parallel_chunks: Annotated[int, Field(ge=1)] = Field(
+        default=3, description="So many chunks of one import are with the workers at once, at most."
+    )
+    import_max_rows: Annotated[int, Field(ge=1)] = Field(
+        default=20_000_000, description="The longest file that is taken; per tenant if set there."
+    )
+    import_max_open: Annotated[int, Field(ge=1)] = Field(
+        default=100, description="Imports of one tenant that may be queued or running at once."
+    )
 
     db_pool_size: Annotated[int, Field(ge=1)] = Field(
         default=10, description="Connections of one web process."

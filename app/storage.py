@@ -1,21 +1,32 @@
 """S3: the bytes. One small class over boto3, limited to what AWS, SeaweedFS and rclone all do."""
 
-from collections.abc import Iterator
+import io
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
-from typing import TYPE_CHECKING, Literal
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, BinaryIO, Literal
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import ClientError
+from botocore.exceptions import (
+    ClientError,
+    IncompleteReadError,
+    ReadTimeoutError,
+    ResponseStreamingError,
+)
 
+from app.object_reader import ObjectReader
 from app.settings import Settings
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 READ_BLOCK_BYTES = 1024 * 1024
+READ_TRIES = 3
+_BUFFER_BYTES = 128 * 1024
+_BROKEN_OFF = (IncompleteReadError, ReadTimeoutError, ResponseStreamingError)
+"""An answer that began well and ended early: what botocore itself doesn't try again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +35,13 @@ class Part:
 
     number: int
     etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPart(Part):
+    """As the store lists it; `size` is bytes."""
+
+    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +65,11 @@ class StoredObject:
 class Storage:
     """One bucket. Safe to share between threads. Raises botocore's errors as they come."""
 
-    def __init__(self, client: "S3Client", bucket: str) -> None:
+    def __init__(
+        self, client: "S3Client", bucket: str, *, presigner: "S3Client | None" = None
+    ) -> None:
         self._client = client
+        self._presigner = presigner or client
         self.bucket = bucket
 
     def ensure_bucket(self) -> None:
@@ -82,7 +103,41 @@ class Storage:
         )
         return Part(number, answer["ETag"])
 
-    def complete_multipart(self, key: str, upload_id: str, parts: list[Part]) -> None:
+    def presign_part(self, key: str, upload_id: str, number: int, *, seconds: int) -> str:
+        """A URL that takes part `number` by a plain PUT from anybody who has it, for so long."""
+        return self._presigner.generate_presigned_url(
+            "upload_part",
+            Params={
+                "Bucket": self.bucket,
+                "Key": key,
+                "UploadId": upload_id,
+                "PartNumber": number,
+            },
+            ExpiresIn=seconds,
+        )
+
+    def list_parts(self, key: str, upload_id: str) -> list[StoredPart] | None:
+        """The parts that have arrived, by number; None for an upload that is not open (any more)."""
+        parts: list[StoredPart] = []
+        marker = 0
+        try:
+            while True:
+                answer = self._client.list_parts(
+                    Bucket=self.bucket, Key=key, UploadId=upload_id, PartNumberMarker=marker
+                )
+                parts += [
+                    StoredPart(part["PartNumber"], part["ETag"], part["Size"])
+                    for part in answer.get("Parts", [])
+                ]
+                if not answer.get("IsTruncated"):
+                    return sorted(parts, key=lambda part: part.number)
+                marker = parts[-1].number
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in {"404", "NoSuchUpload"}:
+                raise
+            return None
+
+    def complete_multipart(self, key: str, upload_id: str, parts: Sequence[Part]) -> None:
         """Turn the parts into the object."""
         self._client.complete_multipart_upload(
             Bucket=self.bucket,
@@ -117,12 +172,41 @@ class Storage:
             for upload in answer.get("Uploads", [])
         ]
 
+    def head(self, key: str) -> StoredObject | None:
+        """What is known about the object; None when it isn't there."""
+        try:
+            answer = self._client.head_object(Bucket=self.bucket, Key=key)
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in {"404", "NoSuchKey"}:
+                raise
+            return None
+        return StoredObject(key, answer["ContentLength"], answer["LastModified"])
+
+    def open(self, key: str, *, size: int | None = None) -> BinaryIO:
+        """The object as a seekable file, read by ranges in bounded memory. Raises FileNotFoundError.
+
+        Who knows its `size` saves a request; then one that isn't there is an error of the first read.
+        """
+        if size is None:
+            found = self.head(key)
+            if found is None:
+                raise FileNotFoundError(key)
+            size = found.size
+        reader = ObjectReader(partial(self.read_range, key), size)
+        return io.BufferedReader(reader, _BUFFER_BYTES)
+
     def read_range(self, key: str, start: int, end: int) -> bytes:
         """Bytes `start` (included) to `end` (excluded), whole in memory."""
-        answer = self._client.get_object(
-            Bucket=self.bucket, Key=key, Range=f"bytes={start}-{end - 1}"
-        )
-        return answer["Body"].read()
+        for tries_left in reversed(range(READ_TRIES)):
+            answer = self._client.get_object(
+                Bucket=self.bucket, Key=key, Range=f"bytes={start}-{end - 1}"
+            )
+            try:
+                return answer["Body"].read()
+            except _BROKEN_OFF:
+                if not tries_left:
+                    raise
+        raise AssertionError("unreachable")
 
     def stream(self, key: str) -> Iterator[bytes]:
         """The object's bytes in blocks of about 1 MiB."""
@@ -157,19 +241,28 @@ class Storage:
 @lru_cache(maxsize=4)
 def make_storage(settings: Settings) -> Storage:
     """The configured bucket. Connects on first use."""
+    outside = settings.s3_public_endpoint_url
+    return Storage(
+        _client(settings, settings.s3_endpoint_url),
+        settings.s3_bucket,
+        presigner=_client(settings, outside) if outside else None,
+    )
+
+
+def _client(settings: Settings, endpoint_url: str | None) -> "S3Client":
     checksums: Literal["when_supported", "when_required"] = (
         "when_supported" if settings.s3_checksums else "when_required"
     )
     secret = settings.s3_secret_access_key
-    client = boto3.client(
+    return boto3.client(
         "s3",
-        endpoint_url=settings.s3_endpoint_url,
+        endpoint_url=endpoint_url,
         region_name=settings.s3_region,
         aws_access_key_id=settings.s3_access_key_id,
         aws_secret_access_key=secret.get_secret_value() if secret else None,
         config=Config(
             signature_version="s3v4",
-            s3={"addressing_style": "path" if settings.s3_endpoint_url else "auto"},
+            s3={"addressing_style": "path" if endpoint_url else "auto"},
             request_checksum_calculation=checksums,
             response_checksum_validation=checksums,
             connect_timeout=5,
@@ -178,4 +271,3 @@ def make_storage(settings: Settings) -> Storage:
             max_pool_connections=16,
         ),
     )
-    return Storage(client, settings.s3_bucket)

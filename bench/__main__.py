@@ -7,8 +7,13 @@ from pathlib import Path
 from bench.report import OUT, Result, print_table
 
 NAMES = {
+    "csv_readers": "bench.csv_readers",
     "dispatch": "bench.dispatch",
     "import": "bench.csv_import",
+    "import_fair": "bench.import_fair",
+    "import_naive": "bench.import_naive",
+    "import_scale": "bench.import_scale",
+    "upload": "bench.upload",
     "throughput": "bench.throughput",
 }
 

@@ -29,7 +29,7 @@ class BoundedRoute(APIRoute):
             return handle
 
         async def bounded(request: Request) -> Response:
-            body = await _read(request)
+            body = await read_body(request)
 
             async def receive() -> Message:
                 return {"type": "http.request", "body": body, "more_body": False}
@@ -60,7 +60,8 @@ Reason = Annotated[
 Moment = Annotated[AwareDatetime, Field(description="With its offset from UTC.")]
 
 
-async def _read(request: Request) -> bytes:
+async def read_body(request: Request) -> bytes:
+    """The whole of a small body. Raises TooLarge, and InvalidRequest for one that breaks off."""
     blocks: list[bytes] = []
     size = 0
     try:

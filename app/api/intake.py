@@ -1,91 +1,126 @@
 """A file on its way from the request to S3: bounded memory, no temporary file, nothing left on failure.
 
 At most `PARTS_IN_FLIGHT` parts are being stored while the next one fills, so a request holds about
-three parts in memory however large its file is. A file smaller than one part is stored whole, and only
-once its header has been found good.
+five parts in memory however large its file is. A file smaller than one part stays in memory until it has
+been looked at, and is stored then.
 """
 
 import asyncio
 import hashlib
-from collections.abc import Mapping
+import io
+from typing import BinaryIO
 
 import anyio.to_thread
 
-from app.errors import TooLarge
-from app.imports.header import HEAD_BYTES, check_text, read_header
-from app.imports.lifecycle import StoredFile
-from app.settings import Settings
+from app.imports.limits import Limits
+from app.object_reader import ObjectReader
 from app.storage import Part, Storage
+from app.tabular.detect import HEAD_BYTES, refuse_early
 
-PARTS_IN_FLIGHT = 2
-CONTENT_TYPE = "text/csv"
+PARTS_IN_FLIGHT = 3
+CONTENT_TYPE = "application/octet-stream"
+_FIRST_BYTES = 4096
 
 
 class Intake:
-    """One file. Feed it with `write`, end it with `finish`; on any failure call `discard`.
+    """One file. Feed it with `write`, end it with `finish` and `store`; on any failure call `discard`.
 
-    With `storage` None it only checks and hashes, for a request that is being repeated.
+    With `storage` None it only hashes, for a request that is being repeated.
     """
 
-    def __init__(self, settings: Settings, storage: Storage | None, key: str) -> None:
-        self._limit = settings.upload_max_bytes
-        self._part_bytes = settings.upload_part_bytes
+    def __init__(
+        self, limits: Limits, storage: Storage | None, key: str, *, part_bytes: int
+    ) -> None:
+        self._limits = limits
+        self._part_bytes = part_bytes
         self._storage = storage
         self.key = key
         self.size = 0
+        self._looked_at = False
+        self._head = b""
+        self._plain = True
         self._digest = hashlib.sha256()
-        self._head = bytearray()
-        self._buffer = bytearray()
+        self._blocks: list[bytes] = []
+        self._held = 0
         self._upload_id: str | None = None
         self._parts: list[asyncio.Task[Part]] = []
         self._slots = asyncio.Semaphore(PARTS_IN_FLIGHT)
+        self._ending: asyncio.Task[None] | None = None
         self._stored = False
 
     async def write(self, data: bytes) -> None:
-        """Take the next bytes. Raises TooLarge, and UnsupportedMediaType for what is no text."""
+        """Take the next bytes. Raises TooLarge, and `refuse_early`'s errors for what is clearly no table."""
         self.size += len(data)
-        if self.size > self._limit:
-            raise TooLarge(
-                f"The file is over the limit of {self._limit} bytes. Split it and send the parts."
-            )
-        self._digest.update(data)
+        self._limits.check_size(self.size)
+        self._digest.update(data)  # here, where the bytes are still in the processor's cache
+        self._plain = self._plain and data.isascii() and b"\0" not in data and b"\x1b" not in data
         if len(self._head) < HEAD_BYTES:
-            first = not self._head
-            self._head += data[: HEAD_BYTES - len(self._head)]
-            if first:
-                check_text(bytes(self._head), more=True)
-        if self._storage is not None:
-            self._buffer += data
-            if len(self._buffer) >= self._part_bytes:
-                await self._store_part()
+            self._head += data
+        self._blocks.append(data)
+        self._held += len(data)
+        if not self._looked_at and self._held >= _FIRST_BYTES:
+            self._looked_at = True
+            refuse_early(self._head[:_FIRST_BYTES])
+        if self._held >= self._part_bytes:
+            await self._part_is_full()
 
-    async def finish(self, filename: str, mapping: Mapping[str, str]) -> StoredFile:
-        """Check the header and complete the object. Raises what `read_header` raises."""
-        header = read_header(bytes(self._head), mapping)
-        if self._storage is not None:
-            await self._complete(self._storage)
-        return StoredFile(
-            object_key=self.key,
-            filename=filename,
-            size=self.size,
-            sha256=self._digest.hexdigest(),
-            header=header,
+    async def finish(self) -> str:
+        """The file's SHA-256 in hex. A large one goes on into the store: `store` waits for that."""
+        if self._upload_id is not None and self._storage is not None:
+            if self._held:
+                await self._part_is_full()
+            self._ending = asyncio.create_task(self._complete(self._storage, self._upload_id))
+        return self._digest.hexdigest()
+
+    def open(self) -> BinaryIO:
+        """The file, once it is finished, to be looked at in a thread. What isn't in memory any more is read
+        from the store, as soon as it is all there.
+        """
+        storage, ending = self._storage, self._ending
+        if storage is None or ending is None:
+            return io.BytesIO(b"".join(self._blocks))
+
+        def fetch(start: int, end: int) -> bytes:
+            asyncio.run_coroutine_threadsafe(self.store(), ending.get_loop()).result()
+            return storage.read_range(self.key, start, end)
+
+        return io.BufferedReader(ObjectReader(fetch, self.size, head=self._head))
+
+    @property
+    def encoding(self) -> str | None:
+        """What any byte that came can be read as, if that is beyond doubt: there is nothing but ASCII."""
+        return "utf-8" if self._plain else None
+
+    async def store(self) -> None:
+        """What isn't in the store yet goes there; returns when all of it is."""
+        storage = self._storage
+        if self._ending is not None:
+            await asyncio.shield(self._ending)
+        if storage is None or self._stored:
+            return
+        self._stored = True  # or may be, from here on
+        body = b"".join(self._blocks)
+        await anyio.to_thread.run_sync(
+            lambda: storage.put(self.key, body, content_type=CONTENT_TYPE)
         )
 
     async def discard(self) -> None:
         """Leave nothing behind: no object, no open multipart upload. Safe to call at any point."""
-        await asyncio.gather(*self._parts, return_exceptions=True)
+        ending = [] if self._ending is None else [self._ending]
+        await asyncio.gather(*self._parts, *ending, return_exceptions=True)
         if self._storage is None:
             return
-        if self._upload_id is not None and not self._stored:
+        if self._upload_id is not None:
             await anyio.to_thread.run_sync(self._storage.abort_multipart, self.key, self._upload_id)
         if self._stored:
             await anyio.to_thread.run_sync(self._storage.delete, self.key)
 
-    async def _store_part(self) -> None:
-        """Hand the buffer to a thread; waits while too many parts are on their way."""
-        storage = self._storage
-        assert storage is not None
+    async def _part_is_full(self) -> None:
+        """Hand what is held to threads; waits while too many parts are on their way."""
+        storage, body = self._storage, b"".join(self._blocks)
+        self._blocks, self._held = [], 0
+        if storage is None:
+            return
         if self._upload_id is None:
             self._upload_id = await anyio.to_thread.run_sync(
                 lambda: storage.begin_multipart(self.key, content_type=CONTENT_TYPE)
@@ -94,29 +129,18 @@ class Intake:
         for part in self._parts:
             if part.done():
                 part.result()
-        body, self._buffer = bytes(self._buffer), bytearray()
         number = len(self._parts) + 1
-        self._parts.append(asyncio.create_task(self._put(storage, number, body)))
+        self._parts.append(asyncio.create_task(self._put(storage, self._upload_id, number, body)))
 
-    async def _put(self, storage: Storage, number: int, body: bytes) -> Part:
-        assert self._upload_id is not None
+    async def _put(self, storage: Storage, upload_id: str, number: int, body: bytes) -> Part:
         try:
             return await anyio.to_thread.run_sync(
-                storage.put_part, self.key, self._upload_id, number, body
+                storage.put_part, self.key, upload_id, number, body
             )
         finally:
             self._slots.release()
 
-    async def _complete(self, storage: Storage) -> None:
-        if self._upload_id is None:
-            self._stored = True  # from here on `discard` deletes it
-            body = bytes(self._buffer)
-            await anyio.to_thread.run_sync(
-                lambda: storage.put(self.key, body, content_type=CONTENT_TYPE)
-            )
-            return
-        if self._buffer:
-            await self._store_part()
+    async def _complete(self, storage: Storage, upload_id: str) -> None:
         parts = list(await asyncio.gather(*self._parts))
-        await anyio.to_thread.run_sync(storage.complete_multipart, self.key, self._upload_id, parts)
-        self._stored = True
+        self._stored = True  # or may be, if the answer is lost
+        await anyio.to_thread.run_sync(storage.complete_multipart, self.key, upload_id, parts)

@@ -1,6 +1,7 @@
 """What a request gets: the engine, a transaction that commits at its end, and the tenant behind the key."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Annotated
 from uuid import UUID
 
@@ -8,6 +9,7 @@ from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from sqlalchemy import Connection, Engine
 
+from app.api.browser import tenant_of_browser
 from app.errors import Unauthenticated
 from app.keys import tenant_of
 from app.ledger.aftermath import Aftermaths
@@ -48,11 +50,26 @@ def get_aftermaths(request: Request) -> Aftermaths:
     return aftermaths
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where files and what is known about them are kept."""
+
+    engine: Engine
+    storage: Storage
+    settings: Settings
+
+
+def get_place(request: Request) -> Place:
+    """The process's."""
+    return Place(get_engine(request), get_storage(request), get_app_settings(request))
+
+
 EngineDep = Annotated[Engine, Depends(get_engine)]
 StorageDep = Annotated[Storage, Depends(get_storage)]
 SettingsDep = Annotated[Settings, Depends(get_app_settings)]
 CatalogDep = Annotated[Catalog, Depends(get_catalog)]
 AftermathsDep = Annotated[Aftermaths, Depends(get_aftermaths)]
+PlaceDep = Annotated[Place, Depends(get_place)]
 
 
 def transaction(engine: EngineDep) -> Iterator[Connection]:
@@ -65,12 +82,15 @@ Tx = Annotated[Connection, Depends(transaction, scope="function")]
 
 
 def current_tenant(
+    request: Request,
     engine: EngineDep,
     credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
 ) -> UUID:
-    """The tenant that the request's key belongs to. Raises Unauthenticated."""
+    """The tenant that the request's key, or the console's session, belongs to. Raises Unauthenticated;
+    Forbidden for a change that a session asks for without its CSRF token.
+    """
     if credentials is None:
-        raise Unauthenticated("Send an API key in the header 'Authorization: Bearer <key>'.")
+        return tenant_of_browser(request, engine)
     with engine.connect() as connection:
         tenant = tenant_of(connection, credentials.credentials)
     if tenant is None:

@@ -1,11 +1,12 @@
-"""The body of an upload, read as it streams: raw CSV, or multipart/form-data with a `file` part.
+"""The body of an upload, read as it streams: the file itself, or multipart/form-data with a `file` part.
 
 Starlette's own form parser would first spool the file to disk; this one hands its bytes on.
 """
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
 from email.message import Message
 from typing import Any
 
@@ -13,8 +14,22 @@ from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from app.errors import InvalidRequest, Unprocessable, UnsupportedMediaType
+from app.imports.options import ImportOptions, parse_options
 
-RAW_TYPES = frozenset({"text/csv", "application/csv"})
+RAW_TYPES = (
+    "text/csv",
+    "application/csv",
+    "text/plain",
+    "text/tab-separated-values",
+    "application/gzip",
+    "application/x-gzip",
+    "application/zip",
+    "application/x-zip-compressed",
+    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    "application/vnd.ms-excel",
+    "application/octet-stream",
+)
+"""They all mean the same: what the file is, its bytes say."""
 MAX_FIELD_BYTES = 256 * 1024
 _MAX_PART_HEADER_BYTES = 16 * 1024
 DEFAULT_FILENAME = "upload.csv"
@@ -22,19 +37,28 @@ DEFAULT_FILENAME = "upload.csv"
 WriteFile = Callable[[bytes], Awaitable[None]]
 
 
+class Enough(Exception):
+    """Raised by `write` of who needs no more of the file: reading ends there."""
+
+
 @dataclass(slots=True)
 class Form:
-    """What came beside the file's bytes."""
+    """What came beside the file's bytes; None is what was left out. `options` are known to be valid."""
 
     filename: str = DEFAULT_FILENAME
-    mapping: dict[str, str] = field(default_factory=dict)
-    options: dict[str, Any] = field(default_factory=dict)
+    mapping: dict[str, str] | None = None
+    options: dict[str, Any] | None = None
+
+    @property
+    def import_options(self) -> ImportOptions:
+        """The options with their defaults."""
+        return parse_options(self.options or {})
 
 
 async def read_upload(
     content_type: str, body: AsyncIterator[bytes], query: Form, write: WriteFile
 ) -> Form:
-    """Read the whole body, handing the file's bytes to `write`.
+    """Read the whole body, or until `write` has Enough, handing the file's bytes to `write`.
 
     `query` is what the query string said; parts of the form come before it. Raises InvalidRequest for a
     body that is no proper form, UnsupportedMediaType for another content type.
@@ -42,14 +66,15 @@ async def read_upload(
     media_type, parameters = parse_options_header(content_type)
     kind = media_type.decode("latin-1").lower()
     if kind in RAW_TYPES:
-        async for block in body:
-            if block:
-                await write(block)
+        with suppress(Enough):
+            async for block in body:
+                if block:
+                    await write(block)
         return query
     if kind != "multipart/form-data":
         raise UnsupportedMediaType(
-            f"The content type {kind or '(none)'!r} is not taken here. Send text/csv, or "
-            "multipart/form-data with the file in a part called 'file'."
+            f"The content type {kind or '(none)'!r} is not taken here. Send the file as one of "
+            f"{', '.join(RAW_TYPES)}, or multipart/form-data with the file in a part called 'file'."
         )
     boundary = parameters.get(b"boundary")
     if not boundary:
@@ -85,6 +110,21 @@ class _MultipartForm:
         )
 
     async def read(self, body: AsyncIterator[bytes], write: WriteFile) -> Form:
+        try:
+            await self._read_on(body, write)
+        except Enough:
+            return self._filled()
+        if not self._complete:
+            raise InvalidRequest(
+                "The body ends before the form does. Send it again, whole.", code="incomplete_body"
+            )
+        if not self._files:
+            raise InvalidRequest(
+                "The form has no part called 'file'. Put the file there.", code="no_file"
+            )
+        return self._filled()
+
+    async def _read_on(self, body: AsyncIterator[bytes], write: WriteFile) -> None:
         async for block in body:
             try:
                 self._parser.write(block)
@@ -95,18 +135,13 @@ class _MultipartForm:
             for data in self._file_blocks:
                 await write(data)
             self._file_blocks.clear()
-        if not self._complete:
-            raise InvalidRequest(
-                "The body ends before the form does. Send it again, whole.", code="incomplete_body"
-            )
-        if not self._files:
-            raise InvalidRequest(
-                "The form has no part called 'file'. Put the CSV file there.", code="no_file"
-            )
-        if "mapping" in self._fields:
-            self._form.mapping = parse_mapping(self._fields["mapping"].decode("utf-8", "replace"))
-        if "options" in self._fields:
-            self._form.options = parse_options(self._fields["options"].decode("utf-8", "replace"))
+
+    def _filled(self) -> Form:
+        fields = {name: value.decode("utf-8", "replace") for name, value in self._fields.items()}
+        if "mapping" in fields:
+            self._form.mapping = parse_mapping(fields["mapping"])
+        if "options" in fields:
+            self._form.options = parse_options_json(fields["options"])
         return self._form
 
     def _on_part_begin(self) -> None:
@@ -174,13 +209,10 @@ def parse_mapping(text: str) -> dict[str, str]:
     return mapping
 
 
-def parse_options(text: str) -> dict[str, Any]:
-    """There are no options yet, so none may be given; raises Unprocessable."""
+def parse_options_json(text: str) -> dict[str, Any]:
+    """Options as they were sent, found valid; raises Unprocessable."""
     options = _json_object(text, "options", "invalid_options")
-    if options:
-        raise Unprocessable(
-            f"There is no option {next(iter(options))!r}. Leave it out.", code="invalid_options"
-        )
+    parse_options(options)
     return options
 
 

@@ -1,11 +1,14 @@
-"""What unfinished uploads left in the object store: open multipart uploads, and files of no import."""
+"""What nobody will read again in the object store: open multipart uploads, files of no import, and what
+imports needed only while they ran.
+"""
 
 from datetime import datetime, timedelta
 
 import structlog
 from sqlalchemy import Engine, text
 
-from app.imports.files import import_of, known_imports
+from app.imports.direct import forget_abandoned
+from app.imports.files import import_of, useless_keys
 from app.settings import Settings
 from app.storage import Storage
 
@@ -20,25 +23,26 @@ class Janitor:
     """
 
     def __init__(self, settings: Settings, storage: Storage, engine: Engine) -> None:
-        self._age = timedelta(seconds=settings.upload_abandoned_seconds)
+        self._seconds = settings.upload_abandoned_seconds
         self._storage = storage
         self._engine = engine
         self._after = ""
 
     def step(self) -> bool:
         """Abort one batch of abandoned uploads, delete one page's orphans; True when pages are left."""
-        before = self._now() - self._age
+        before = self._now() - timedelta(seconds=self._seconds)
         for upload in self._storage.open_uploads(limit=BATCH):
             if upload.begun_at < before and import_of(upload.key) is not None:
                 self._storage.abort_multipart(upload.key, upload.id)
                 log.info("upload.aborted", key=upload.key)
+        with self._engine.begin() as tx:
+            forget_abandoned(tx, seconds=self._seconds, limit=BATCH)
         page = self._storage.list_objects("tenants/", after=self._after, limit=BATCH)
-        old = {item.key: import_of(item.key) for item in page if item.modified_at < before}
-        wanted = {import_id for import_id in old.values() if import_id is not None}
+        old = [item.key for item in page if item.modified_at < before]
         with self._engine.connect() as tx:
-            known = known_imports(tx, wanted)
-        for key, import_id in old.items():
-            if import_id is not None and import_id not in known:
+            useless = useless_keys(tx, old)
+        for key in old:
+            if key in useless:
                 self._storage.delete(key)
                 log.info("upload.orphan_deleted", key=key)
         self._after = page[-1].key if len(page) == BATCH else ""

@@ -1,103 +1,131 @@
-"""The import's own row: accept, start, plan, tick, finish, fail. Every step joins the caller's transaction."""
+"""The import's own row: accept, start, end, cancel. Every step joins the caller's transaction, and says on
+PROGRESS_CHANNEL that the import has changed.
+"""
 
 import json
-import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Literal
 from uuid import UUID
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Row, text
 
-from app.imports.header import Header
-from app.imports.plan import Chunk, Plan
-from app.imports.upsert import Tally
-from app.jobs import ImportChunk, ImportFinishedMail, ImportPlan
+from app.errors import Conflict, NotFound
+from app.imports.options import ImportOptions
+from app.imports.remembered import remember_fields
+from app.imports.targets import TARGETS, Target
+from app.jobs import ImportFinishedMail, ImportPlan
 from app.ledger.contract import JobContract
 from app.ledger.enqueue import enqueue
+from app.tabular.layout import Layout
+
+PROGRESS_CHANNEL = "import_progress"
+"""NOTIFY on this channel, with the import's id, comes with every commit that changes the import's row."""
 
 _INSERT = text("""
-    INSERT INTO imports (id, tenant_id, job_id, filename, object_key, sha256, bytes_total,
-                         columns, fields)
-    VALUES (:id, :tenant_id, :job_id, :filename, :object_key, :sha256, :bytes_total,
-            to_jsonb(CAST(:columns AS text[])), to_jsonb(CAST(:fields AS text[])))
+    INSERT INTO imports (id, tenant_id, job_id, filename, object_key, sha256, checksum_wanted, source,
+                         retry_of, target, policy, dry_run, all_or_nothing, options, layout, columns,
+                         fields, bytes_total)
+    VALUES (:id, :tenant_id, :job_id, :filename, :object_key, :sha256, :checksum_wanted, :source,
+            :retry_of, :target, :policy, :dry_run, :all_or_nothing, CAST(:options AS jsonb),
+            CAST(:layout AS jsonb), CAST(:columns AS jsonb), CAST(:fields AS jsonb), :bytes_total)
 """)
 _LOAD = text("""
-    SELECT id, tenant_id, status, object_key, columns, fields, bytes_total
+    SELECT id, tenant_id, status, object_key, checksum_wanted, source, retry_of, target, policy, dry_run,
+           all_or_nothing, options, layout, columns, fields, bytes_total, planned_at IS NOT NULL AS planned
     FROM imports WHERE id = :id AND status IN ('queued', 'running')
 """)
 _START = text("""
     UPDATE imports SET status = 'running', started_at = coalesce(started_at, clock_timestamp())
-    WHERE id = :id AND status = 'queued'
-""")
-_PLANNED = text("""
-    UPDATE imports SET chunks_total = :chunks, total = :total
-    WHERE id = :id AND status = 'running' AND chunks_total IS NULL
-""")
-_ADD_CHUNK = text("""
-    INSERT INTO import_chunks
-        (import_id, index, tenant_id, byte_start, byte_end, first_row, rows, superseded)
-    VALUES (:import_id, :index, :tenant_id, :byte_start, :byte_end, :first_row, :rows, :superseded)
-""")
-_CHUNK = text("""
-    SELECT byte_start, byte_end, first_row, rows, superseded
-    FROM import_chunks WHERE import_id = :import_id AND index = :index AND done_at IS NULL
-""")
-_CHUNK_DONE = text("""
-    UPDATE import_chunks SET done_at = clock_timestamp()
-    WHERE import_id = :import_id AND index = :index AND done_at IS NULL
-""")
-# The last statement of a chunk's transaction: it locks the row that all chunks share. Rows that are
-# committed count, also when the import has failed or been cancelled meanwhile.
-_TICK = text("""
-    UPDATE imports
-    SET chunks_done = chunks_done + 1, rows_done = rows_done + :rows,
-        bytes_done = bytes_done + :bytes, inserted = inserted + :inserted,
-        updated = updated + :updated, unchanged = unchanged + :unchanged,
-        rejected = rejected + :rejected
-    WHERE id = :id
-    RETURNING status = 'running' AND chunks_done = chunks_total AS complete
+    WHERE id = :id AND (status = 'queued' OR (status = 'running' AND started_at IS NULL))
+    RETURNING pg_notify('import_progress', id::text)
 """)
 _END = text("""
     UPDATE imports
     SET status = :status, finished_at = clock_timestamp(), error = CAST(:error AS jsonb),
         bytes_done = CASE WHEN :status = 'succeeded' THEN bytes_total ELSE bytes_done END
     WHERE id = :id AND status IN ('queued', 'running')
+    RETURNING pg_notify('import_progress', id::text)
 """)
 _REOPEN = text("""
-    UPDATE imports SET status = 'running', finished_at = NULL, error = NULL
-    WHERE id = :id AND status = 'failed'
+    UPDATE imports SET status = 'running', finished_at = NULL, error = NULL,
+                       ticked_at = clock_timestamp(), recent_rows = 0, recent_seconds = 0
+    WHERE id = :id AND status = 'failed' AND undo_status IS NULL
+    RETURNING pg_notify('import_progress', id::text)
 """)
-_UNDONE = text("""
-    SELECT index FROM import_chunks WHERE import_id = :id AND done_at IS NULL ORDER BY index
-""")
+_OWN = text(
+    "SELECT status FROM imports WHERE id = :id AND tenant_id = :tenant_id FOR NO KEY UPDATE"
+)
+_ENDED = {"succeeded": "has succeeded", "failed": "has failed", "cancelled": "was cancelled"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredFile:
-    """An uploaded file, complete in S3. `sha256` is in hex."""
+    """A file, complete in S3, that was found readable. `fields[i]` is the field of column i, or "".
+
+    `sha256` is what was computed on the way in, in hex; where the file went past us it is None, and
+    `checksum_wanted` what the sender announced, for the plan to check. `mapping_given`: the caller chose
+    the fields, and they are remembered for the next file with this header.
+    """
 
     object_key: str
     filename: str
     size: int
-    sha256: str
-    header: Header
+    layout: Layout
+    fields: Sequence[str] = ()
+    sha256: str | None = None
+    checksum_wanted: str | None = None
+    source: Literal["upload", "direct", "retry"] = "upload"
+    mapping_given: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenImport:
-    """An import that has not ended."""
+    """An import that has not ended. `layout` is None where an older release accepted it."""
 
     id: UUID
     tenant_id: UUID
     status: str
     object_key: str
+    checksum_wanted: str | None
+    source: str
+    retry_of: UUID | None
+    target: Target
+    options: ImportOptions
+    layout: Layout | None
     columns: list[str]
     fields: list[str]
     bytes_total: int
+    planned: bool
+
+    @property
+    def at_once(self) -> bool:
+        """Whether all rows go in by one transaction, or none does."""
+        return self.options.all_or_nothing and not self.options.dry_run
 
 
-def accept_import(tx: Connection, tenant_id: UUID, import_id: UUID, file: StoredFile) -> None:
-    """Record the import and enqueue its plan; both are there once `tx` commits."""
+def accept_import(
+    tx: Connection, tenant_id: UUID, import_id: UUID, file: StoredFile, options: ImportOptions
+) -> None:
+    """Record the import and enqueue its plan; both are there once `tx` commits. `options` are those that
+    apply: with what was decided about the values' formats.
+    """
+    add_import(tx, tenant_id, import_id, file, options, columns=file.layout.columns)
+    if file.mapping_given:
+        remember_fields(tx, tenant_id, options.target, file.layout.columns, file.fields)
+
+
+def add_import(
+    tx: Connection,
+    tenant_id: UUID,
+    import_id: UUID,
+    file: StoredFile,
+    options: ImportOptions,
+    *,
+    columns: Sequence[str],
+    retry_of: UUID | None = None,
+) -> None:
+    """`columns` are those that hold the rows' values, and each has its field in `file.fields`."""
     job = enqueue(tx, tenant_id, ImportPlan(import_id=import_id))
     tx.execute(
         _INSERT,
@@ -108,9 +136,18 @@ def accept_import(tx: Connection, tenant_id: UUID, import_id: UUID, file: Stored
             "filename": file.filename,
             "object_key": file.object_key,
             "sha256": file.sha256,
+            "checksum_wanted": file.checksum_wanted,
+            "source": file.source,
+            "retry_of": retry_of,
+            "target": options.target,
+            "policy": options.policy.value,
+            "dry_run": options.dry_run,
+            "all_or_nothing": options.all_or_nothing,
+            "options": options.model_dump_json(),
+            "layout": file.layout.model_dump_json(),
+            "columns": json.dumps(list(columns)),
+            "fields": json.dumps(list(file.fields)),
             "bytes_total": file.size,
-            "columns": file.header.columns,
-            "fields": file.header.fields,
         },
     )
 
@@ -118,63 +155,12 @@ def accept_import(tx: Connection, tenant_id: UUID, import_id: UUID, file: Stored
 def load_open(tx: Connection, import_id: UUID) -> OpenImport | None:
     """The import, or None when it has ended."""
     row = tx.execute(_LOAD, {"id": import_id}).one_or_none()
-    return None if row is None else OpenImport(**row._mapping)  # noqa: SLF001
+    return None if row is None else _open_import(row)
 
 
 def start(tx: Connection, import_id: UUID) -> None:
     """The plan is being made."""
     tx.execute(_START, {"id": import_id})
-
-
-def record_plan(tx: Connection, source: OpenImport, plan: Plan) -> list[JobContract]:
-    """Keep the plan and return what is to be enqueued: a job a chunk, or the end of an empty import."""
-    start(tx, source.id)
-    planned = tx.execute(
-        _PLANNED, {"id": source.id, "chunks": len(plan.chunks), "total": plan.total}
-    )
-    if planned.rowcount == 0:
-        return []
-    if not plan.chunks:
-        return end(tx, source.id, status="succeeded")
-    tx.execute(_ADD_CHUNK, [_chunk_row(source, index, c) for index, c in enumerate(plan.chunks)])
-    return [ImportChunk(import_id=source.id, index=index) for index in range(len(plan.chunks))]
-
-
-def load_chunk(tx: Connection, import_id: UUID, index: int) -> Chunk | None:
-    """The chunk as it was planned; None when it is done already."""
-    row = tx.execute(_CHUNK, {"import_id": import_id, "index": index}).one_or_none()
-    if row is None:
-        return None
-    return Chunk(row.byte_start, row.byte_end, row.first_row, row.rows, unpack_rows(row.superseded))
-
-
-def tick(
-    tx: Connection,
-    import_id: UUID,
-    index: int,
-    chunk: Chunk,
-    tally: Tally,
-    *,
-    rows: int,
-    rejected: int,
-) -> list[JobContract]:
-    """Add a finished chunk to the import; the last one ends it. Returns what is to be enqueued."""
-    first_time = tx.execute(_CHUNK_DONE, {"import_id": import_id, "index": index}).rowcount == 1
-    if not first_time:
-        raise RuntimeError(f"chunk {index} of import {import_id} is done already")
-    complete = tx.execute(
-        _TICK,
-        {
-            "id": import_id,
-            "rows": rows,
-            "bytes": chunk.end - chunk.start,
-            "inserted": tally.inserted,
-            "updated": tally.updated,
-            "unchanged": tally.unchanged,
-            "rejected": rejected,
-        },
-    ).scalar_one_or_none()
-    return end(tx, import_id, status="succeeded") if complete else []
 
 
 def end(
@@ -185,43 +171,47 @@ def end(
         _END,
         {"id": import_id, "status": status, "error": json.dumps(error) if error else None},
     )
-    return [ImportFinishedMail(import_id=import_id)] if ended.rowcount == 1 else []
+    return [ImportFinishedMail(import_id=import_id)] if ended.one_or_none() else []
+
+
+def cancel_import(tx: Connection, tenant_id: UUID, import_id: UUID) -> None:
+    """End the import as cancelled. What is committed stays, is counted and can be undone; from the commit
+    of this on no row is written. One that is cancelled already stays so.
+
+    Raises NotFound, and Conflict when it has ended otherwise.
+    """
+    row = tx.execute(_OWN, {"id": import_id, "tenant_id": tenant_id}).one_or_none()
+    if row is None:
+        raise missing(import_id)
+    if row.status == "cancelled":
+        return
+    if row.status in _ENDED:
+        raise Conflict(f"Import {import_id} {_ENDED[row.status]}; there is nothing left to cancel.")
+    error = {"code": "cancelled", "message": "It was cancelled on request."}
+    for job in end(tx, import_id, status="cancelled", error=error):
+        enqueue(tx, tenant_id, job)
 
 
 def reopen(tx: Connection, import_id: UUID) -> bool:
-    """Go on with a failed import; False when it isn't a failed one."""
-    return tx.execute(_REOPEN, {"id": import_id}).rowcount == 1
+    """Go on with a failed import; False when it isn't a failed one, or is being undone."""
+    return tx.execute(_REOPEN, {"id": import_id}).one_or_none() is not None
 
 
-def undone_chunks(tx: Connection, import_id: UUID) -> list[int]:
-    """Numbers of the chunks that no job has done."""
-    return list(tx.execute(_UNDONE, {"id": import_id}).scalars())
+def missing(import_id: UUID) -> NotFound:
+    """What to raise for an import that isn't there, or is another tenant's."""
+    return NotFound(f"There is no import {import_id}.")
 
 
-def _chunk_row(source: OpenImport, index: int, chunk: Chunk) -> dict[str, object]:
-    return {
-        "import_id": source.id,
-        "index": index,
-        "tenant_id": source.tenant_id,
-        "byte_start": chunk.start,
-        "byte_end": chunk.end,
-        "first_row": chunk.first_row,
-        "rows": chunk.rows,
-        "superseded": pack_rows(chunk.superseded),
-    }
-
-
-def pack_rows(superseded: dict[int, int]) -> bytes | None:
-    """Row pairs as little-endian unsigned 32-bit numbers."""
-    if not superseded:
-        return None
-    flat = [number for pair in superseded.items() for number in pair]
-    return struct.pack(f"<{len(flat)}I", *flat)
-
-
-def unpack_rows(packed: bytes | None) -> dict[int, int]:
-    """The opposite of `pack_rows`."""
-    if not packed:
-        return {}
-    flat: Sequence[int] = struct.unpack(f"<{len(packed) // 4}I", packed)
-    return dict(zip(flat[::2], flat[1::2], strict=True))
+def _open_import(row: Row[Any]) -> OpenImport:
+    facts = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
+    for name in ("policy", "dry_run", "all_or_nothing"):
+        del facts[name]
+    layout = facts.pop("layout")
+    return OpenImport(
+        **{
+            **facts,
+            "target": TARGETS[row.target],
+            "options": ImportOptions.model_validate({**row.options, "target": row.target}),
+            "layout": None if layout is None else Layout.model_validate(layout),
+        }
+    )

@@ -1,110 +1,201 @@
-"""Planning: one pass over the file that cuts it into chunks and finds the rows that a later row replaces.
+"""Planning: one pass over the file that cuts it into chunks and finds the rows that repeat another's key.
 
-The pass keeps 12 bytes a row: a 64-bit keyed hash of the e-mail address and the row number. Two
-addresses that collide would cost one row, reported as a duplicate; at a million rows the odds are
-about 1 in 37 million.
+The first row with a key is the one that is used, so that of each chunk all is known once its end has been
+read: the chunks are handed over in steps, small ones first, while the pass goes on. The same file is always
+cut at the same places. A pass that begins again, behind chunks that are recorded, reads what is before them
+for its keys alone.
 """
 
-from array import array
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from itertools import chain
 
-from app.imports.emails import email_key
-from app.imports.records import RecordReader, is_blank
+import numpy as np
 
-_BUCKETS = 256
-_PIECE_BYTES = 512 * 1024
+from app.errors import Unprocessable
+from app.imports.chunks import Chunk, Recorded
+from app.imports.cleaning import Cleaner
+from app.imports.duplicates import FirstRowWins, Hashes, Rows, hash_keys
+from app.imports.reading import Reader
+from app.tabular.batch import Batch
+
+NOTHING_RECORDED = Recorded(0, 0, 0)
+STEP_CHUNKS = 64
+STEP_SECONDS = 4.0
+"""A step is over after so many chunks, or so long: what is found gets known at least this often."""
+
+STEP_ROWS = 500_000
+"""Where nothing is handed over, keys are compared so many at a time."""
+
+Keep = Callable[[int, list[Batch]], str]
+"""Stores the records of a chunk, by its number, and returns the object's key."""
 
 
 @dataclass(slots=True)
-class Chunk:
-    """Whole records, bytes `start` (included) to `end` (excluded); `first_row` counts from 1, the header's."""
+class _Cut:
+    """The chunk that is being filled."""
 
+    index: int
     start: int
-    end: int
-    first_row: int
-    rows: int
-    superseded: dict[int, int] = field(default_factory=dict)
+    first_row: int = 0
+    rows: int = 0
+    filled: int = 0
+    chars: int = 0
+    batches: list[Batch] = field(default_factory=list)
+
+    def chunk(self, end: int, object_key: str | None) -> Chunk:
+        return Chunk(
+            index=self.index,
+            start=self.start,
+            end=end,
+            first_row=self.first_row,
+            rows=self.rows,
+            filled=self.filled,
+            object_key=object_key,
+        )
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """`total` counts the rows that aren't blank; every byte below the header is in one chunk."""
+@dataclass(slots=True)
+class _Keys:
+    """Keys that were read and not compared yet."""
 
-    chunks: list[Chunk]
-    total: int
+    hashes: list[Hashes] = field(default_factory=list)
+    numbers: list[Rows] = field(default_factory=list)
+    labels: list[Rows] = field(default_factory=list)
 
+    @property
+    def count(self) -> int:
+        return sum(map(len, self.numbers))
 
-def plan_file(blocks: Iterable[bytes], *, width: int, email_column: int, chunk_bytes: int) -> Plan:
-    """Cut into chunks of about `chunk_bytes` (the last may be smaller).
-
-    `width` is the number of columns: rows with another number of cells are rejected later, and so
-    replace nothing. Raises LineTooLong.
-    """
-    reader = RecordReader(_pieces(blocks, min(chunk_bytes, _PIECE_BYTES)))
-    keys = _LastRowWins()
-    chunks: list[Chunk] = []
-    total = start = first_row = number = 0
-    for number, (cells, error) in enumerate(reader, 1):
-        if first_row == 0:
-            if not is_blank(cells):
-                start, first_row = reader.offset(), number + 1
-            continue
-        address = cells[email_column].strip() if len(cells) == width else ""
-        if address:
-            total += 1
-            keys.add(email_key(address), number)
-        elif error is not None or not is_blank(cells):
-            total += 1
-        if reader.at_block_end() and (end := reader.offset()) - start >= chunk_bytes:
-            chunks.append(Chunk(start, end, first_row, number + 1 - first_row))
-            start, first_row = end, number + 1
-    if first_row and number >= first_row:
-        chunks.append(Chunk(start, reader.offset(), first_row, number + 1 - first_row))
-    _assign(chunks, keys.superseded())
-    return Plan(chunks, total)
+    def flush(self, known: FirstRowWins) -> list[tuple[int, int]]:
+        if not self.hashes:
+            return []
+        pairs = known.add(
+            np.concatenate(self.hashes), np.concatenate(self.numbers), np.concatenate(self.labels)
+        )
+        self.hashes, self.numbers, self.labels = [], [], []
+        return pairs
 
 
-def _pieces(blocks: Iterable[bytes], size: int) -> Iterator[bytes]:
-    """The same bytes in pieces of at most `size`: a chunk can end where a piece does."""
-    for block in blocks:
-        for position in range(0, len(block), size):
-            yield block[position : position + size]
+class Planner:
+    """One pass. `keep` is None where chunks can be read from the file itself."""
+
+    def __init__(
+        self,
+        reader: Reader,
+        cleaner: Cleaner,
+        *,
+        chunk_bytes: int,
+        max_rows: int,
+        keep: Keep | None = None,
+        behind: Recorded = NOTHING_RECORDED,
+    ) -> None:
+        self._reader = reader
+        self._cleaner = cleaner
+        self._chunk_bytes = chunk_bytes
+        self._max_rows = max_rows
+        self._keep = keep
+        self._behind = behind
+        self._cut = _Cut(behind.chunks, behind.end)
+        self._keys = _Keys()
+        self._rows = 0
+
+    def steps(self, batches: Iterable[Batch]) -> Iterator[list[Chunk]]:
+        """The chunks behind those that are recorded, some at a time. Raises Unprocessable
+        (`too_many_rows`) for a file over the limit.
+        """
+        ready: list[Chunk] = []
+        size, began, end = 1, time.monotonic(), self._behind.end
+        with FirstRowWins() as known:
+            for batch in batches:
+                self._take(batch, known)
+                end = max(end, batch.end)
+                if self._is_full(end):
+                    ready.append(self._close(end))
+                if ready and (len(ready) >= size or time.monotonic() - began > STEP_SECONDS):
+                    yield _with_superseded(ready, self._keys.flush(known))
+                    ready = []
+                    size, began = min(size * 2, STEP_CHUNKS), time.monotonic()
+            if self._cut.rows:
+                ready.append(self._close(end))
+            if ready:
+                yield _with_superseded(ready, self._keys.flush(known))
+
+    def _is_full(self, end: int) -> bool:
+        """By what it takes up in the file; where that is packed, by what has come out."""
+        cut = self._cut
+        return cut.rows > 0 and (cut.chars if self._keep else end - cut.start) >= self._chunk_bytes
+
+    def _take(self, batch: Batch, known: FirstRowWins) -> None:
+        """Note the batch's keys, and put what isn't recorded yet into the chunk."""
+        read = self._reader.read(batch)
+        keys = self._cleaner.keys(read.batch)
+        for row in read.duplicates:
+            keys[row - batch.first_row] = ""
+        numbers = np.arange(batch.first_row, batch.first_row + len(keys), dtype=np.uint32)
+        self._keys.hashes.append(hash_keys(keys))
+        self._keys.numbers.append(numbers)
+        labels = numbers if read.numbers is None else np.array(read.numbers, np.uint32)
+        self._keys.labels.append(labels)
+        recorded = max(0, min(self._behind.next_row - batch.first_row, len(batch.records)))
+        if recorded == len(batch.records) and self._keys.count > STEP_ROWS:
+            self._keys.flush(known)
+        filled = sum(map(bool, batch.records))
+        self._count(filled)
+        if recorded < len(batch.records):
+            self._fill(_without(batch, recorded), filled)
+
+    def _count(self, filled: int) -> None:
+        self._rows += filled
+        if self._rows > self._max_rows:
+            raise Unprocessable(
+                f"The file has more than {self._max_rows:,} rows, which is the limit. "
+                "Split it and send the parts.",
+                code="too_many_rows",
+            )
+
+    def _fill(self, batch: Batch, filled: int) -> None:
+        cut = self._cut
+        if not cut.rows:
+            cut.first_row = batch.first_row
+            cut.start = cut.start or batch.start
+        cut.rows += len(batch.records)
+        cut.filled += filled
+        if self._keep:
+            cut.batches.append(batch)
+            cut.chars += sum(map(len, chain.from_iterable(batch.records)))
+
+    def _close(self, end: int) -> Chunk:
+        """End the chunk here and begin the next."""
+        cut = self._cut
+        object_key = self._keep(cut.index, cut.batches) if self._keep else None
+        self._cut = _Cut(cut.index + 1, end)
+        return cut.chunk(end, object_key)
 
 
-def _assign(chunks: list[Chunk], superseded: list[tuple[int, int]]) -> None:
-    """Give each chunk its own superseded rows; both lists are in row order."""
+def _without(batch: Batch, count: int) -> Batch:
+    """The batch without its first `count` records."""
+    if count == 0:
+        return batch
+    problems = {at - count: what for at, what in batch.problems.items() if at >= count}
+    return replace(
+        batch,
+        first_row=batch.first_row + count,
+        records=batch.records[count:],
+        problems=problems,
+    )
+
+
+def _with_superseded(chunks: list[Chunk], pairs: list[tuple[int, int]]) -> list[Chunk]:
+    """Give each chunk its own rows; both lists are in row order."""
     position = 0
     for chunk in chunks:
+        while position < len(pairs) and pairs[position][0] < chunk.first_row:
+            position += 1  # of a chunk that is recorded
         last = chunk.first_row + chunk.rows
-        while position < len(superseded) and superseded[position][0] < last:
-            row, winner = superseded[position]
+        while position < len(pairs) and pairs[position][0] < last:
+            row, winner = pairs[position]
             chunk.superseded[row] = winner
             position += 1
-
-
-class _LastRowWins:
-    """Finds equal keys among millions in bounded memory, bucket by bucket."""
-
-    def __init__(self) -> None:
-        self._hashes = [array("q") for _ in range(_BUCKETS)]
-        self._rows = [array("I") for _ in range(_BUCKETS)]
-
-    def add(self, key: str, row: int) -> None:
-        digest = hash(key)
-        bucket = digest % _BUCKETS
-        self._hashes[bucket].append(digest)
-        self._rows[bucket].append(row)
-
-    def superseded(self) -> list[tuple[int, int]]:
-        """(row, the last row with the same key), by row."""
-        pairs: list[tuple[int, int]] = []
-        for hashes, rows in zip(self._hashes, self._rows, strict=True):
-            last = dict(zip(hashes, rows, strict=True))
-            if len(last) < len(hashes):
-                pairs.extend(
-                    (row, last[digest])
-                    for digest, row in zip(hashes, rows, strict=True)
-                    if last[digest] != row
-                )
-        return sorted(pairs)
+    return chunks

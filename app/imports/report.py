@@ -9,7 +9,7 @@ from app.settings import Settings
 
 _IMPORT = text("""
     SELECT i.filename, i.status, i.total, i.inserted, i.updated, i.unchanged, i.rejected,
-           i.error ->> 'message' AS problem, t.email
+           i.dry_run, i.error ->> 'message' AS problem, t.email
     FROM imports i JOIN tenants t ON t.id = i.tenant_id
     WHERE i.id = :import_id AND i.tenant_id = :tenant_id
 """)
@@ -24,8 +24,9 @@ def finished_mail(tx: Connection, tenant_id: UUID, import_id: UUID, settings: Se
     link = f"{settings.public_url.rstrip('/')}/v1/imports/{import_id}"
     filename = " ".join(row.filename.split())
     ended = _ENDED.get(row.status, _REOPENED)
+    what = "dry run" if row.dry_run else "import"
     lines = [
-        f"The import of {filename} {ended}.",
+        f"The {what} of {filename} {ended}.",
         *([f"The reason: {row.problem}"] if row.problem else []),
         "",
         f"  rows       {row.total:>12,}",
@@ -36,7 +37,10 @@ def finished_mail(tx: Connection, tenant_id: UUID, import_id: UUID, settings: Se
         "",
         f"Details: {link}",
         *([f"Rejected rows: {link}/rejected.csv"] if row.rejected else []),
+        *([f"What would change: {link}/changes.csv"] if row.dry_run else []),
     ]
     return Mail(
-        to=row.email, subject=f"Import {ended}: {filename}"[:200], text="\n".join(lines) + "\n"
+        to=row.email,
+        subject=f"{what.capitalize()} {ended}: {filename}"[:200],
+        text="\n".join(lines) + "\n",
     )

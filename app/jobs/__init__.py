@@ -1,9 +1,11 @@
 """What the product does in the background: the list of this folder, and the catalog that the workers serve."""
 
 from app.jobs.clean_up import CleanUp
+from app.jobs.import_apply_all import ImportApplyAll
 from app.jobs.import_chunk import ImportChunk
 from app.jobs.import_finished_mail import ImportFinishedMail
 from app.jobs.import_plan import ImportPlan
+from app.jobs.import_undo_chunk import ImportUndoChunk
 from app.jobs.report_daily import ReportDaily
 from app.jobs.trial_expired_mail import TrialExpiredMail
 from app.jobs.trials_expire import TrialsExpire
@@ -12,9 +14,11 @@ from app.ledger.contract import catalog
 __all__ = [
     "CATALOG",
     "CleanUp",
+    "ImportApplyAll",
     "ImportChunk",
     "ImportFinishedMail",
     "ImportPlan",
+    "ImportUndoChunk",
     "ReportDaily",
     "TrialExpiredMail",
     "TrialsExpire",
@@ -24,6 +28,8 @@ CATALOG = catalog(
     (
         ImportPlan,
         ImportChunk,
+        ImportApplyAll,
+        ImportUndoChunk,
         ImportFinishedMail,
         ReportDaily,
         TrialsExpire,

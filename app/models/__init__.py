@@ -1,18 +1,22 @@
 """Tables. Every one carries its tenant; ids are UUIDv7; times are `timestamptz`."""
 
 from app.models.base import Base
+from app.models.console import ConsoleSession
 from app.models.contacts import Contact
 from app.models.failures import DeadLetter, Incident
 from app.models.idempotency import IdempotencyKey
-from app.models.imports import Import, ImportChunk, RejectedRow
+from app.models.imports import Import, ImportChunk, ImportMapping
 from app.models.jobs import Deadline, Effect, InFlight, Job, JobHistory, Lock, Outbox
+from app.models.products import Product
 from app.models.schedules import Schedule, ScheduleSlot
 from app.models.tenants import SYSTEM_TENANT, ApiKey, Tenant
+from app.models.uploads import Upload
 
 __all__ = [
     "SYSTEM_TENANT",
     "ApiKey",
     "Base",
+    "ConsoleSession",
     "Contact",
     "DeadLetter",
     "Deadline",
@@ -20,14 +24,16 @@ __all__ = [
     "IdempotencyKey",
     "Import",
     "ImportChunk",
+    "ImportMapping",
     "InFlight",
     "Incident",
     "Job",
     "JobHistory",
     "Lock",
     "Outbox",
-    "RejectedRow",
+    "Product",
     "Schedule",
     "ScheduleSlot",
     "Tenant",
+    "Upload",
 ]

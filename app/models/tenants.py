@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, Index, text
+from sqlalchemy import BigInteger, CheckConstraint, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.ids import new_id
@@ -32,6 +32,11 @@ class Tenant(Base):
     trial_ends_at: Mapped[Timestamp | None]
     defaults_version: Mapped[int] = mapped_column(server_default="0")
     """Up to where the schedules that everyone gets have been installed; what was deleted since stays so."""
+    import_max_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    """The largest file that is taken; null means the settings' default, here and below."""
+    import_max_rows: Mapped[int | None] = mapped_column(BigInteger)
+    import_max_open: Mapped[int | None]
+    """How many imports may be queued or running at once."""
     created_at: Mapped[CreatedAt]
 
 

@@ -24,6 +24,24 @@ _SLOTS = text("""
                           WHERE s.id = slot.schedule_id AND s.last_slot_at = slot.slot_at)
         ORDER BY slot_at LIMIT :batch FOR UPDATE OF slot SKIP LOCKED))
 """)
+_UPLOADS = text("""
+    DELETE FROM uploads WHERE ctid = ANY(ARRAY(
+        SELECT ctid FROM uploads
+        WHERE status <> 'open' AND created_at < clock_timestamp() - make_interval(days => :days)
+        ORDER BY created_at LIMIT :batch FOR UPDATE SKIP LOCKED))
+""")
+# Before-images are most of what an import leaves behind; without them it can't be undone any more.
+_UNDO_DATA = text("""
+    UPDATE import_chunks SET before = NULL, inserted_ids = NULL
+    WHERE (import_id, index) IN (
+        SELECT c.import_id, c.index
+        FROM imports i JOIN import_chunks c ON c.import_id = i.id
+        WHERE i.finished_at < clock_timestamp() - make_interval(days => :days)
+          AND (c.before IS NOT NULL OR c.inserted_ids IS NOT NULL)
+        LIMIT :batch FOR UPDATE OF c SKIP LOCKED)
+""")
+_UNDO_BATCH = 50
+"""Chunks; each may hold as many before-images as it has rows."""
 
 
 class Step(Protocol):
@@ -41,6 +59,12 @@ def _rows(statement: TextClause) -> Step:
     return step
 
 
+def _undo_data(tx: Connection, after: str | None, *, days: int, batch: int) -> Pruned:  # noqa: ARG001
+    size = min(batch, _UNDO_BATCH)
+    removed = tx.execute(_UNDO_DATA, {"days": days, "batch": size}).rowcount
+    return Pruned(removed, "again" if removed == size else None)
+
+
 STEPS: Mapping[str, Step] = MappingProxyType(
     {
         "jobs": prune_jobs,
@@ -48,6 +72,8 @@ STEPS: Mapping[str, Step] = MappingProxyType(
         "incidents": prune_incidents,
         "idempotency_keys": _rows(_KEYS),
         "schedule_slots": _rows(_SLOTS),
+        "uploads": _rows(_UPLOADS),
+        "import_undo_data": _undo_data,
     }
 )
 """In this order: dead letters hold on to jobs, incidents to dead letters."""

@@ -44,7 +44,20 @@ def test_it_names_the_routes(document: dict[str, Any]) -> None:
         "POST /v1/imports",
         "GET /v1/imports",
         "GET /v1/imports/{import_id}",
+        "GET /v1/imports/{import_id}/events",
         "GET /v1/imports/{import_id}/rejected.csv",
+        "GET /v1/imports/{import_id}/changes.csv",
+        "GET /v1/imports/{import_id}/undo.csv",
+        "POST /v1/imports/preview",
+        "POST /v1/imports/{import_id}/cancel",
+        "POST /v1/imports/{import_id}/undo",
+        "POST /v1/imports/{import_id}/retry",
+        "POST /v1/uploads",
+        "GET /v1/uploads/{upload_id}",
+        "POST /v1/uploads/{upload_id}/complete",
+        "DELETE /v1/uploads/{upload_id}",
+        "GET /v1/targets",
+        "GET /v1/products",
         "GET /v1/contacts",
         "GET /v1/jobs",
         "POST /v1/jobs",
@@ -84,7 +97,10 @@ def test_problems_are_described(document: dict[str, Any]) -> None:
 
 def test_an_upload_is_described_in_both_forms(document: dict[str, Any]) -> None:
     upload = operations(document)["POST /v1/imports"]
-    assert set(upload["requestBody"]["content"]) == {"multipart/form-data", "text/csv"}
+    content = upload["requestBody"]["content"]
+    assert {"multipart/form-data", "text/csv", "application/octet-stream"} <= set(content)
+    raw = [each["schema"] for kind, each in content.items() if kind != "multipart/form-data"]
+    assert raw == [{"type": "string", "format": "binary"}] * len(raw)
     assert "Location" in upload["responses"]["202"]["headers"]
     names = {parameter["name"] for parameter in upload["parameters"]}
     assert {"Idempotency-Key", "filename", "mapping"} <= names

@@ -14,10 +14,12 @@ from app.ledger.state import Event
 from app.ledger.store import settle
 from app.models import SYSTEM_TENANT
 from app.settings import Settings
+from app.storage import Storage
 from app.upkeep import prune
 from app.upkeep.prune import Place, prune_some
 from tests.support.clock import days_ago, set_columns
 from tests.support.customers import Customer
+from tests.support.imports import accepted_import, csv_bytes, run_imports
 from tests.support.jobs import (
     Note,
     add,
@@ -203,6 +205,25 @@ def test_spent_answers_go(worker: Worker, engine: Engine, tenant: Customer) -> N
     clean(worker, engine)
     with engine.connect() as tx:
         assert tx.execute(text("SELECT key FROM idempotency_keys")).scalars().all() == ["young"]
+
+
+def test_what_undo_needs_goes_when_an_import_can_no_longer_be_undone(
+    worker: Worker, engine: Engine, storage: Storage, tenant: Customer
+) -> None:
+    for days in (OLD, YOUNG):
+        data = csv_bytes(["Email", "Company"], ["ada@example.com", f"{days} days"])
+        import_id = accepted_import(engine, storage, tenant.id, data)
+        run_imports(worker, engine)
+        with engine.begin() as tx:
+            query = text("UPDATE imports SET finished_at = :at WHERE id = :id")
+            tx.execute(query, {"id": import_id, "at": days_ago(engine, days)})
+    clean(worker, engine)
+    with engine.connect() as tx:
+        query = text("""
+            SELECT c.inserted_ids IS NOT NULL OR c.before IS NOT NULL FROM import_chunks c
+            JOIN imports i ON i.id = c.import_id ORDER BY i.finished_at
+        """)
+        assert tx.execute(query).scalars().all() == [False, True]
 
 
 def test_old_slots_go_but_for_a_schedules_newest(

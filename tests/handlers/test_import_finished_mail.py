@@ -14,12 +14,20 @@ from tests.support.runtime import Worker
 from tests.support.servers import Servers
 from workers.runtime.executor import Disposition
 
+FILE = b"email\n" + b"".join(b"user%d@example.com\n" % number for number in range(400))
+
 
 def mail_job(
-    worker: Worker, engine: Engine, storage: Storage, tenant: Customer, data: bytes
+    worker: Worker,
+    engine: Engine,
+    storage: Storage,
+    tenant: Customer,
+    data: bytes,
+    *,
+    dry_run: bool = False,
 ) -> UUID:
     """Import the file to its end; the job of its mail, published."""
-    accepted_import(engine, storage, tenant.id, data)
+    accepted_import(engine, storage, tenant.id, data, dry_run=dry_run)
     while True:
         for job_id, kind in dispatch(engine):
             if kind == "mail.import_finished":
@@ -54,7 +62,7 @@ def test_the_tenant_hears_the_figures(
 def test_a_failure_is_told_with_its_reason(
     worker: Worker, engine: Engine, storage: Storage, tenant: Customer, servers: Servers
 ) -> None:
-    job_id = mail_job(worker, engine, storage, tenant, b"email\n" + b"x" * 2_500_000)
+    job_id = mail_job(worker, engine, storage, tenant, FILE + b"x" * 2_500_000)
     assert worker.deliver(job_id) is Disposition.ACKNOWLEDGE
     (mail,) = servers.system.mails(recipient=tenant.email)
     assert mail.subject == "Import has failed: people.csv"
@@ -98,3 +106,13 @@ class TestNoMailServer:
         assert facts.state == "scheduled"
         assert facts.error is not None
         assert facts.error["type"] == "ConnectionRefusedError"
+
+
+def test_a_dry_run_says_that_it_was_one(
+    worker: Worker, engine: Engine, storage: Storage, tenant: Customer, servers: Servers
+) -> None:
+    job_id = mail_job(worker, engine, storage, tenant, b"email\na@example.com\n", dry_run=True)
+    worker.deliver(job_id)
+    (mail,) = servers.system.mails(recipient=tenant.email)
+    assert mail.subject == "Dry run is finished: people.csv"
+    assert "/changes.csv" in mail.text

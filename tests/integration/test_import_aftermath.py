@@ -1,13 +1,14 @@
 """An import whose parts die, are cancelled or are replayed: its status is told, and its counts are true."""
 
 from collections.abc import Callable
+from typing import Any
 from uuid import UUID
 
 import pytest
 from sqlalchemy import Engine, text
 
 from app.aftermath import AFTERMATHS
-from app.jobs import CATALOG, ImportChunk
+from app.jobs import CATALOG, ImportChunk, ImportPlan
 from app.ledger.burial import bury
 from app.ledger.cancel import cancel
 from app.ledger.job_error import job_error
@@ -22,9 +23,11 @@ from tests.support.imports import (
     csv_bytes,
     dispatch,
     import_row,
+    small_batches,
 )
 from tests.support.jobs import add, assert_in_its_place, assert_lawful, children, job_facts
 from tests.support.runtime import Worker
+from workers.handlers import import_plan as plan_handler
 from workers.handlers.import_chunk import import_chunk
 from workers.runtime.context import Context
 from workers.runtime.executor import Disposition
@@ -36,7 +39,12 @@ PEOPLE = [[f"person{number}@example.com", f"Person {number}"] for number in rang
 @pytest.fixture
 def environment(environment: dict[str, str]) -> dict[str, str]:
     """Two people a chunk."""
-    return {**environment, "MILLRACE_IMPORT_CHUNK_BYTES": "60"}
+    return {**environment, "MILLRACE_IMPORT_CHUNK_BYTES": "50"}
+
+
+@pytest.fixture(autouse=True)
+def _small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    small_batches(monkeypatch, 70)
 
 
 class Upload:
@@ -159,11 +167,11 @@ def test_a_replay_that_is_faster_than_a_chunk_which_was_still_to_come(upload: Up
     upload.assert_complete()
 
 
-def test_a_chunk_that_was_at_work_when_the_import_failed_is_counted(upload: Upload) -> None:
+def test_a_chunk_that_was_at_work_when_the_import_failed_keeps_nothing(upload: Upload) -> None:
     upload.interrupt(lambda: upload.bury(upload.chunks[0]))
     upload.run(upload.chunks[1])
     assert upload.row["status"] == "failed"
-    assert upload.row["inserted"] == 2
+    assert upload.row["inserted"] == 0
     upload.assert_true()
     upload.run(upload.chunks[2])
     upload.replay(upload.chunks[0])
@@ -171,10 +179,9 @@ def test_a_chunk_that_was_at_work_when_the_import_failed_is_counted(upload: Uplo
     upload.assert_complete()
 
 
-def test_an_import_of_which_nothing_is_missing_any_more_has_succeeded(
+def test_a_dead_chunk_whose_twin_was_at_work_needs_its_replay(
     upload: Upload, engine: Engine, tenant: Customer
 ) -> None:
-    """Its dead chunk had a second job, which was at work and did it after all."""
     upload.run(*upload.chunks[1:])
     twin = add(engine, tenant.id, ImportChunk(import_id=upload.id, index=0))
     upload.interrupt(lambda: upload.bury(upload.chunks[0]))
@@ -182,7 +189,79 @@ def test_an_import_of_which_nothing_is_missing_any_more_has_succeeded(
     upload.run(twin)
     assert upload.row["status"] == "failed"
     upload.replay(upload.chunks[0])
+    upload.run_all()
     upload.assert_complete()
+
+
+class TestWhilePlanning:
+    """A chunk dies before the whole file is planned."""
+
+    @pytest.fixture
+    def half(
+        self,
+        worker: Worker,
+        engine: Engine,
+        storage: Storage,
+        tenant: Customer,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> Upload:
+        """One chunk is planned and dead, and the plan has stopped because of that."""
+        upload = Upload(worker, engine, storage, tenant)
+        record = plan_handler._record
+        calls: list[object] = []
+
+        def interrupted(*args: Any, **more: Any) -> Any:
+            if len(calls) == 1:
+                ((chunk, _),) = dispatch(engine)
+                upload.chunks = [chunk]
+                upload.bury(chunk)
+            calls.append(args)
+            return record(*args, **more)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(plan_handler, "_record", interrupted)
+            worker.deliver(upload.plan)
+        assert (upload.row["status"], upload.row["chunks_total"]) == ("failed", 1)
+        assert job_facts(engine, upload.plan).state == "cancelled"
+        return upload
+
+    def test_its_replay_goes_on_planning_too(self, half: Upload) -> None:
+        half.replay(half.chunks[0])
+        half.run_all()
+        half.run(half.chunks[0])
+        half.run_all()
+        half.assert_complete()
+
+    def test_a_second_plan_finds_what_the_first_has_planned(
+        self, half: Upload, engine: Engine, tenant: Customer
+    ) -> None:
+        half.replay(half.chunks[0])
+        add(engine, tenant.id, ImportPlan(import_id=half.id))
+        half.run_all()
+        half.run_all()
+        half.assert_complete()
+
+
+def test_a_dead_plan_whose_chunks_are_done_goes_on_with_the_rest(
+    worker: Worker,
+    engine: Engine,
+    storage: Storage,
+    tenant: Customer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    upload = Upload(worker, engine, storage, tenant)
+    monkeypatch.setattr(plan_handler, "ROUND_SECONDS", -1)
+    worker.deliver(upload.plan)
+    monkeypatch.undo()
+    small_batches(monkeypatch, 70)
+    ((plan, _), (chunk, _)) = sorted(dispatch(engine), key=lambda job: job[1], reverse=True)
+    assert plan == upload.plan
+    upload.run(chunk)
+    upload.bury(plan)
+    row = upload.row
+    assert (row["status"], row["inserted"]) == ("failed", 2)
+    assert str(row["error"]["message"]).endswith("undo the import to take it back.")  # type: ignore[index]
+    upload.replay(plan)
     upload.run_all()
     upload.assert_complete()
 
@@ -233,7 +312,7 @@ class TestCancel:
         upload.run(*upload.chunks)
         row = upload.row
         assert row["status"] == "cancelled"
-        assert (row["rows_done"], row["chunks_done"]) == (3, 1)
+        assert (row["rows_done"], row["chunks_done"]) == (2, 1)
         upload.assert_true()
         with engine.connect() as tx:
             query = text("SELECT count(*) FROM jobs WHERE kind = 'mail.import_finished'")

@@ -1,16 +1,19 @@
 """What unfinished uploads left in the store goes, once it is old; everything else stays."""
 
+import gzip
+
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from app.housekeeping import janitor as janitor_module
 from app.housekeeping.janitor import Janitor
 from app.ids import new_id
-from app.imports.files import import_of, object_key
+from app.imports.files import chunk_key, import_of, object_key, part_key
 from app.settings import Settings
 from app.storage import Storage
 from tests.support.customers import Customer
-from tests.support.imports import accepted_import, csv_bytes
+from tests.support.imports import accepted_import, chunk_rows, csv_bytes, dispatch, run_imports
+from tests.support.runtime import Worker
 
 PART = b"x" * (5 * 1024 * 1024)
 
@@ -103,8 +106,52 @@ def test_every_page_is_looked_at_and_then_it_begins_again(
         assert set(storage.keys()) == wanted
 
 
-def test_only_a_source_file_belongs_to_an_import(tenant: Customer) -> None:
+def test_which_objects_belong_to_an_import(tenant: Customer) -> None:
     import_id = new_id()
     assert import_of(object_key(tenant.id, import_id)) == import_id
+    assert import_of(f"tenants/{tenant.id}/imports/{import_id}/source.csv") == import_id
+    assert import_of(chunk_key(tenant.id, import_id, 3)) == import_id
+    assert import_of(part_key(tenant.id, import_id, "rejected", 3, "x-1")) == import_id
+    own = f"tenants/a/imports/{import_id}"
     for key in ("", "tenants/a/imports", "a/b/c/d/source.csv", "tenants/a/imports/b/source.csv"):
         assert import_of(key) is None
+    for key in (own, f"{own}/other", f"{own}/chunks", f"{own}/rejected/a/b", f"{own}/source/x"):
+        assert import_of(key) is None
+
+
+def test_what_an_import_needed_only_while_it_ran_goes_after_its_end(
+    worker: Worker,
+    engine: Engine,
+    storage: Storage,
+    tenant: Customer,
+    janitor: Janitor,
+    patient: Janitor,
+) -> None:
+    data = gzip.compress(csv_bytes(["Email"], ["ada@example.com"], ["nobody"]))
+    import_id = accepted_import(engine, storage, tenant.id, data, filename="people.csv.gz")
+    ((plan, _),) = dispatch(engine)
+    worker.deliver(plan)
+    clean(janitor)
+    chunk = chunk_key(tenant.id, import_id, 0)
+    assert chunk in set(storage.keys())
+    run_imports(worker, engine)
+    left_over = part_key(tenant.id, import_id, "rejected", 0, "of-a-killed-attempt")
+    storage.put(left_over, b"", content_type="text/csv")
+    clean(patient)
+    assert {chunk, left_over} < set(storage.keys())
+    clean(janitor)
+    (chunk_row,) = chunk_rows(engine, import_id)
+    assert set(storage.keys()) == {object_key(tenant.id, import_id), chunk_row["rejected_key"]}
+
+
+def test_the_chunks_of_a_failed_import_stay_for_its_replay(
+    worker: Worker, engine: Engine, storage: Storage, tenant: Customer, janitor: Janitor
+) -> None:
+    data = gzip.compress(csv_bytes(["Email"], ["ada@example.com"]))
+    import_id = accepted_import(engine, storage, tenant.id, data, filename="people.csv.gz")
+    ((plan, _),) = dispatch(engine)
+    worker.deliver(plan)
+    with engine.begin() as tx:
+        tx.execute(text("UPDATE imports SET status = 'failed'"))
+    clean(janitor)
+    assert chunk_key(tenant.id, import_id, 0) in set(storage.keys())

@@ -4,12 +4,14 @@ Each victim dies while an import of its own runs. The import must end by itself 
 of an undisturbed one, none twice and none missing, and within 30 s of its time.
 """
 
+import gzip
 import hashlib
 import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 from uuid import uuid4
 
 import httpx
@@ -162,15 +164,100 @@ def test_a_killed_child_is_replaced_on_redelivery_and_not_after_its_lease(
     assert max(float(wait) for (wait,) in waits) < GRACE_SECONDS
 
 
-def _import(system: LocalSystem, content: bytes, *, strike: Callable[[], None]) -> Finished:
-    """Import `content` for a new tenant and call `strike` once some of its rows are in."""
+def test_a_plan_that_is_killed_goes_on_and_changes_nothing(
+    system: LocalSystem, content: bytes, undisturbed: Finished
+) -> None:
+    """Every child dies while the file is planned; chunks of it are recorded, and in part imported."""
+    tenant = _make_tenant(system)
+    with Client(system.web_url, tenant.api_key) as client:
+        import_id = client.upload("contacts.csv.gz", gzip.compress(content))["id"]
+        with psycopg.connect(system.postgres.url(), autocommit=True) as database:
+            query = "SELECT chunks_total, planned_at FROM imports WHERE id = %s"
+
+            def is_half_planned() -> bool:
+                row = database.execute(query, (import_id,)).fetchone()
+                assert row is not None
+                assert row[1] is None, "the plan was faster than the kill"
+                return row[0] is not None
+
+            assert until(is_half_planned, seconds=60)
+            _kill_children(system)
+            attempts = (
+                "SELECT attempt FROM jobs WHERE kind = 'import.plan' AND payload->>'import_id' = %s"
+            )
+            state = _ended(client, import_id)
+            assert database.execute(attempts, (import_id,)).fetchone() == (2,)
+        finished = _finished(system, tenant, state, client, 0)
+    assert finished == replace(undisturbed, seconds=0)
+
+
+def test_an_undo_that_is_killed_goes_on_and_leaves_what_was_changed_meanwhile(
+    system: LocalSystem, content: bytes
+) -> None:
+    """Of 60,000 rows a third were there before. Some are changed while the undo runs and its workers die."""
+    tenant = _make_tenant(system)
+    with (
+        Client(system.web_url, tenant.api_key) as client,
+        psycopg.connect(system.postgres.url(), autocommit=True) as database,
+    ):
+        _ended(client, client.upload("contacts.csv", sample_csv(ROWS // 3))["id"])
+        database.execute(
+            "UPDATE contacts SET company = 'Before' WHERE tenant_id = %s", (tenant.id,)
+        )
+        before = _contacts(database, tenant)
+        state = _ended(client, client.upload("contacts.csv", content)["id"])
+        counts = state["counts"]
+        assert counts["inserted"] > ROWS // 2
+        assert counts["updated"] > ROWS // 4
+        answer = client._http.post(f"/v1/imports/{state['id']}/undo")
+        assert answer.status_code == httpx.codes.ACCEPTED, answer.text
+
+        def undo() -> dict[str, Any]:
+            found = _state(client, state["id"])
+            return found["undo"] if found else {"removed": 0, "status": "unknown"}
+
+        assert until(lambda: undo()["removed"] > 0, seconds=60)
+        _kill_children(system)
+        database.execute(
+            "UPDATE contacts SET phone = 'changed' WHERE tenant_id = %s AND email LIKE %s",
+            (tenant.id, "%7@example.org"),
+        )
+        changed = _contacts(database, tenant, "AND phone = 'changed'")
+        assert until(lambda: undo()["status"] == "succeeded", seconds=120), undo()
+        told = undo()
+        after = _contacts(database, tenant)
+    kept = {row for row in changed if row in after}
+    assert kept == changed
+    assert (
+        told["removed"] + told["restored"] + told["kept"] == counts["inserted"] + counts["updated"]
+    )
+    keys = {row[0] for row in changed}
+    assert {row for row in after if row[0] not in keys} == {
+        row for row in before if row[0] not in keys
+    }
+    assert 0 < told["kept"] <= len(changed)
+
+
+def _kill_children(system: LocalSystem) -> None:
+    pid = system.pid("worker-default")
+    assert pid is not None
+    for child in psutil.Process(pid).children():
+        child.kill()
+
+
+def _make_tenant(system: LocalSystem) -> Tenant:
     name = f"kill-{uuid4().hex[:8]}"
     tenant = make_tenant(system, name, email=f"{name}@example.com")
     system.wait_ready("web")
+    return tenant
+
+
+def _import(system: LocalSystem, content: bytes, *, strike: Callable[[], None]) -> Finished:
+    """Import `content` for a new tenant and call `strike` once some of its rows are in."""
+    tenant = _make_tenant(system)
     with Client(system.web_url, tenant.api_key) as client:
         state, seconds = _run(client, content, strike)
-    assert state["status"] == "succeeded", state
-    return _finished(system, tenant, state, seconds)
+        return _finished(system, tenant, state, client, seconds)
 
 
 def _run(client: Client, content: bytes, strike: Callable[[], None]) -> tuple[Import, float]:
@@ -179,6 +266,11 @@ def _run(client: Client, content: bytes, strike: Callable[[], None]) -> tuple[Im
     import_id = client.upload("contacts.csv", content)["id"]
     assert until(lambda: _rows_done(client, import_id) > 0, seconds=60), "the import didn't begin"
     strike()
+    return _ended(client, import_id), time.monotonic() - began
+
+
+def _ended(client: Client, import_id: str) -> Import:
+    """The import, once it has succeeded."""
     ended: list[Import] = []
 
     def has_ended() -> bool:
@@ -188,7 +280,8 @@ def _run(client: Client, content: bytes, strike: Callable[[], None]) -> tuple[Im
         return bool(ended)
 
     assert until(has_ended, seconds=120), "the import didn't end"
-    return ended[0], time.monotonic() - began
+    assert ended[0]["status"] == "succeeded", ended[0]
+    return ended[0]
 
 
 def _state(client: Client, import_id: str) -> Import | None:
@@ -204,22 +297,13 @@ def _rows_done(client: Client, import_id: str) -> int:
     return int(state["progress"]["rows_done"]) if state else 0
 
 
-def _finished(system: LocalSystem, tenant: Tenant, state: Import, seconds: float) -> Finished:
+def _finished(
+    system: LocalSystem, tenant: Tenant, state: Import, client: Client, seconds: float
+) -> Finished:
     with psycopg.connect(system.postgres.url()) as database:
-        contacts = database.execute(
-            """
-            SELECT email, first_name, last_name, company, phone, attributes::text
-            FROM contacts WHERE tenant_id = %s ORDER BY email
-            """,
-            (tenant.id,),
-        ).fetchall()
-        rejects = database.execute(
-            """
-            SELECT row_number, code, cells::text FROM rejected_rows
-            WHERE import_id = %s ORDER BY row_number
-            """,
-            (state["id"],),
-        ).fetchall()
+        contacts = sorted(_contacts(database, tenant))
+    assert until(lambda: _state(client, state["id"]) is not None, seconds=60)
+    rejects = list(client.rejected(state["id"]))
     counts = state["counts"]
     assert counts["inserted"] == len(contacts)
     assert counts["rejected"] == len(rejects)
@@ -227,5 +311,20 @@ def _finished(system: LocalSystem, tenant: Tenant, state: Import, seconds: float
     return Finished(counts, _digest(contacts), _digest(rejects), seconds)
 
 
-def _digest(rows: list[tuple[object, ...]]) -> str:
+def _contacts(
+    database: psycopg.Connection[Any], tenant: Tenant, which: str = ""
+) -> set[tuple[str, ...]]:
+    return set(
+        database.execute(
+            f"""
+            SELECT email, coalesce(first_name, ''), coalesce(last_name, ''), coalesce(company, ''),
+                   coalesce(phone, ''), attributes::text
+            FROM contacts WHERE tenant_id = %s {which}
+            """,  # noqa: S608 - constants
+            (tenant.id,),
+        ).fetchall()
+    )
+
+
+def _digest(rows: object) -> str:
     return hashlib.sha256(repr(rows).encode()).hexdigest()

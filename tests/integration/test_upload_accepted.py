@@ -43,6 +43,8 @@ def test_a_raw_body_is_stored_and_work_begins(
         "rows_done": 0,
         "bytes_done": 0,
         "bytes_total": len(CSV),
+        "rows_per_second": None,
+        "seconds_left": None,
     }
     assert set(accepted["counts"].values()) == {0}
     row = stored_import(engine, accepted["id"])

@@ -44,13 +44,17 @@ class Web:
 
 @contextmanager
 def web_server(
-    settings: Settings, *, catalog: Catalog = CATALOG, aftermaths: Aftermaths = AFTERMATHS
+    settings: Settings,
+    *,
+    catalog: Catalog = CATALOG,
+    aftermaths: Aftermaths = AFTERMATHS,
+    port: int = 0,
 ) -> Iterator[Web]:
-    """Serve until the block ends."""
+    """Serve until the block ends; port 0 is any free one."""
     config = uvicorn.Config(
         create_app(settings, catalog=catalog, aftermaths=aftermaths),
         host=HOST,
-        port=0,
+        port=port,
         log_config=None,
         access_log=False,
         ws="none",

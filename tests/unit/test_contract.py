@@ -57,6 +57,7 @@ def test_a_payload_cannot_be_changed() -> None:
 def test_stored_kinds_do_not_follow_module_paths() -> None:
     """They are data: renaming a module must not rename them, so here they are, spelled out."""
     assert set(CATALOG) == {
-        *("import.plan", "import.chunk", "mail.import_finished"),
+        *("import.plan", "import.chunk", "import.apply_all", "import.undo_chunk"),
+        "mail.import_finished",
         *("report.daily", "trials.expire", "mail.trial_expired", "upkeep.clean_up"),
     }

@@ -2,9 +2,11 @@
 
 from workers.handlers import (
     clean_up,
+    import_apply_all,
     import_chunk,
     import_finished_mail,
     import_plan,
+    import_undo_chunk,
     report_daily,
     trial_expired_mail,
     trials_expire,
@@ -12,9 +14,11 @@ from workers.handlers import (
 
 __all__ = [
     "clean_up",
+    "import_apply_all",
     "import_chunk",
     "import_finished_mail",
     "import_plan",
+    "import_undo_chunk",
     "report_daily",
     "trial_expired_mail",
     "trials_expire",

@@ -81,6 +81,16 @@ class Context:
             tx.commit()
         self.saved = saved
 
+    @contextmanager
+    def aside(self) -> Iterator[Connection]:
+        """A short transaction beside the job's own, for what others shall see before the job ends. It
+        commits with the block, whatever becomes of this attempt. Raises LostLease.
+        """
+        self._not_if_brief("aside")
+        self.check()
+        with self._alone() as tx:
+            yield tx
+
     def progress(self, tx: Connection, *, done: int, total: int | None = None) -> None:
         """Record how far the job is, in its own transaction. Raises LostLease."""
         self._not_if_brief("progress")
