@@ -9,6 +9,7 @@ import csv
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib import import_module
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ def _outcome(header: Sequence[Any] | None, rows: Rows) -> Outcome:
 
 
 def _text(cell: object) -> str:
-    return "" if cell is None else str(cell)
+    missing = cell is None or (isinstance(cell, float) and isnan(cell))
+    return "" if missing else str(cell)
 
 
 def millrace(path: str) -> Outcome:

@@ -139,12 +139,20 @@ def _once(name: str, path: Path, peers: Path) -> Cost | None:
 
 def main(name: str, path: str) -> None:
     import_module(MODULES.get(name, name))
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = _peak()
     began = time.perf_counter()
     rows = READERS[name][2](path)
     seconds = time.perf_counter() - began
-    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    print(json.dumps({"rows": rows, "seconds": seconds, "grown": grown * 1024}))
+    print(json.dumps({"rows": rows, "seconds": seconds, "grown": _peak() - before}))
+
+
+def _peak() -> int:
+    """Most memory so far, in bytes. Linux's getrusage would begin with what the parent had."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from app.errors import MillraceError, TooLarge, Unprocessable
 MAX_UNPACKED_BYTES = 16 * 1024**3
 """What a packed file may unpack to."""
 _MAX_RATIO = 200
-_RATIO_COUNTS_FROM = 64 * 1024 * 1024
+_RATIO_COUNTS_FROM = 16 * 1024 * 1024
 _MAX_MEMBERS = 10_000
 _TABLE_NAMES = (
     ".csv",
@@ -53,13 +53,17 @@ def is_workbook(head: bytes, source: BinaryIO) -> bool:
     )
 
 
+_BROKEN = (zipfile.BadZipFile, OSError, ValueError, IndexError, NotImplementedError, RuntimeError)
+"""What the library raises for directories and members that are not as they should be."""
+
+
 @contextmanager
 def open_archive(source: BinaryIO) -> Iterator[zipfile.ZipFile]:
     """The archive's directory; raises Unprocessable where it is damaged or too long."""
     source.seek(0)
     try:
         archive = zipfile.ZipFile(source)
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+    except _BROKEN as error:
         raise damaged("zip archive") from error
     with archive:
         if len(archive.namelist()) > _MAX_MEMBERS:
@@ -67,7 +71,10 @@ def open_archive(source: BinaryIO) -> Iterator[zipfile.ZipFile]:
                 "The zip archive has too many files in it. Send one CSV file.",
                 code="too_many_members",
             )
-        yield archive
+        try:
+            yield archive
+        except _BROKEN as error:  # its directory says what isn't so
+            raise damaged("zip archive") from error
 
 
 def pick_member(archive: zipfile.ZipFile, wanted: str | None) -> str:
@@ -106,7 +113,7 @@ def open_member(archive: zipfile.ZipFile, name: str) -> BinaryIO:
     _check_size(info.file_size, info.compress_size)
     try:
         member = archive.open(info)
-    except (zipfile.BadZipFile, NotImplementedError, OSError) as error:
+    except _BROKEN as error:
         raise damaged("zip archive") from error
     return cast("BinaryIO", Unpacked(member, packed_bytes=info.compress_size))
 

@@ -9,7 +9,8 @@ from app.tabular import container, workbook
 from app.tabular.dialect import find_grammar
 from app.tabular.encoding import Encoding, find_encoding
 from app.tabular.findings import describe
-from app.tabular.grammar import Grammar
+from app.tabular.foreign import nothing
+from app.tabular.grammar import NUL, Grammar
 from app.tabular.layout import Doubt, Hints, Layout
 from app.tabular.parsing import parse
 from app.tabular.records import MAX_LINE_BYTES, Decoder, Window
@@ -28,10 +29,10 @@ _NO_HINTS = Hints()
 _SAMPLES = 8
 _SAMPLE_BYTES = 64 * 1024
 _SEPARATOR_LINE = re.compile(r"\"?sep=(.|\\t)\"?[ ,;\t]*(?:\r\n?|\n)", re.IGNORECASE)
-_CONTROLS = re.compile("[\x03-\x08\x0b\x0e-\x1a\x7f]")
+_CONTROLS = re.compile("[\x03-\x08\x0e-\x1a\x7f]")
 _TOO_MANY_CONTROLS = 0.02
 _FEW_CONTROLS = 3
-_CLOSE = 0.85
+_CLOSE = 0.65
 
 
 def open_table(source: BinaryIO, *, filename: str = "", hints: Hints = _NO_HINTS) -> Table:
@@ -104,7 +105,7 @@ def _layout_of_block(
     records = parse(text, grammar, 0, final=final).records
     width = table_width(records[1:] if separator else records)
     _check_columns(width)
-    records = parse(text, grammar, width, final=final).records
+    records = parse(text, grammar, width, final=final, fits=nothing).records
     if separator:
         records[0] = []
     doubts = [*found.doubts, *_doubtful(grammar, scored, hints)]
@@ -140,7 +141,7 @@ def _fields(grammar: Grammar) -> dict[str, object]:
     return {
         "delimiter": grammar.delimiter,
         "quote": grammar.quote,
-        "escape": grammar.escape,
+        "escape": NUL if grammar.escape == "\0" else grammar.escape,
         "doubled": grammar.doubled,
         "skip_space": grammar.skip_space,
     }
@@ -148,6 +149,8 @@ def _fields(grammar: Grammar) -> dict[str, object]:
 
 def _doubtful(grammar: Grammar, scored: list[tuple[float, Grammar]], hints: Hints) -> list[Doubt]:
     """Another delimiter would have done nearly as well."""
+    if not scored:
+        return []
     best = scored[0][0]
     rivals = {
         other.delimiter
@@ -167,7 +170,7 @@ def _doubtful(grammar: Grammar, scored: list[tuple[float, Grammar]], hints: Hint
 
 def _refuse_binary(text: str) -> None:
     """Control characters that no text has; those that separate cells don't count."""
-    sample = text[:8192]
+    sample = text[:8192].rstrip("\0")
     controls = len(_CONTROLS.findall(sample))
     zeros = sample.count("\x00")
     if controls > max(_FEW_CONTROLS, _TOO_MANY_CONTROLS * len(sample)) or zeros * 4 > len(sample):

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from app.tabular.delimiter import COMMON, candidates, prior
-from app.tabular.grammar import Grammar, split_lines, without_end
+from app.tabular.grammar import NUL, Grammar, split_lines, without_end
 from app.tabular.kinds import CODE, DATE, EMAIL, EMPTY, NUMBER, TEXT, TIME, TYPED, URL, kind
 from app.tabular.layout import Hints
 from app.tabular.parsing import parse
@@ -18,6 +18,7 @@ from app.tabular.parsing import parse
 _SAMPLE_LINES = 150
 _SAMPLE_CHARS = 48 * 1024
 _LEAST_CHARS = 8 * 1024
+_LEAST_LINES = 10
 _MAX_CELLS = 3000
 _SINGLE_COLUMN = 0.1
 _WORTH = {NUMBER: 1.0, DATE: 1.0, TIME: 1.0, EMAIL: 1.0, URL: 1.0, EMPTY: 0.8, CODE: 0.85}
@@ -37,7 +38,11 @@ def find_grammar(text: str, hints: Hints) -> tuple[Grammar, list[_Scored]]:
     """
     sample = sample_of(text)
     lines = split_lines(sample)
+    if hints.escape == NUL:
+        hints = hints.model_copy(update={"escape": "\0"})
     scored = sorted(_scores(sample, lines, hints), key=lambda each: each[0], reverse=True)
+    if not scored:  # nothing below a line that names the delimiter
+        return Grammar(), scored
     best = scored[0][1]
     if hints.escape is None:
         best = _with_escape(sample, best)
@@ -53,7 +58,8 @@ def sample_of(text: str) -> str:
         lines.append(line)
         chars += len(line)
         enough = len(lines) > _SAMPLE_LINES and chars > _LEAST_CHARS
-        if chars > _SAMPLE_CHARS or (filled and enough):
+        much = chars > _SAMPLE_CHARS and len(lines) >= _LEAST_LINES
+        if much or (filled and enough):
             break
     return "".join(lines)
 
@@ -105,7 +111,8 @@ def _spaces(
         typed = sum(kind(cell) in TYPED or kind(cell) == CODE for row in rows[1:] for cell in row)
         cells = sum(len(row) for row in rows[1:]) or 1
         quoted = ' "' in sample or " '" in sample
-        yield (value if typed * 4 > cells or quoted else value * 0.2), each
+        aligned = each.skip_space and sample.count("  ") > len(rows) > 1
+        yield (value if typed * 4 > cells or quoted or aligned else value * 0.2), each
 
 
 def _single_column(sample: str, lines: Sequence[str], hints: Hints) -> _Scored | None:
@@ -167,20 +174,16 @@ def _quotes(sample: str, delimiter: str, hints: Hints) -> list[str | None]:
     if hints.quote is not None:
         return [hints.quote or None]
     found: list[str | None] = ['"']
-    for quote in _QUOTES[1:]:
-        opens = (
-            sample.count(delimiter + quote)
-            + sample.count("\n" + quote)
-            + sample.count("\r" + quote)
-        )
-        closes = (
-            sample.count(quote + delimiter)
-            + sample.count(quote + "\n")
-            + sample.count(quote + "\r")
-        )
-        if opens + sample.startswith(quote) and closes + sample.endswith(quote):
-            found.append(quote)
+    usual = min(_edges(sample, delimiter, '"'))
+    found.extend(quote for quote in _QUOTES[1:] if min(_edges(sample, delimiter, quote)) > usual)
     return found
+
+
+def _edges(sample: str, delimiter: str, quote: str) -> tuple[int, int]:
+    """How often the quote stands at a cell's beginning, and at a cell's end."""
+    before = sum(sample.count(edge + quote) for edge in (delimiter, "\n", "\r"))
+    after = sum(sample.count(quote + edge) for edge in (delimiter, "\n", "\r"))
+    return before + sample.startswith(quote), after + sample.endswith(quote)
 
 
 def _all_spaced(records: Sequence[Sequence[str]]) -> bool:
@@ -230,7 +233,7 @@ def _escapes(sample: str, grammar: Grammar) -> Counter[str]:
         at = sample.find(mark)
         while at >= 0:
             before = sample[at - 1 : at] if at else ""
-            if before and not before.isalnum() and not before.isspace():
+            if before and not before.isalnum() and not before.isspace() and before < "\ud800":
                 counts[before] += 1
             at = sample.find(mark, at + 1)
     for never in (*marks, *_QUOTES):

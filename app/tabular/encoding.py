@@ -30,8 +30,15 @@ _WESTERN = "cp1252"
 _WESTERN_SHARE = 0.6
 _UTF8_SHARE = 0.3
 _GUESS_BYTES = 64 * 1024
-_WIDE_SHARE = 0.3
+_WIDE_SHARE = 20
+_OUTER = 20
 _HIGH = re.compile(rb"[\x80-\xff]")
+_NOT_WINDOWS = ("macroman", "cp850", "cp437", "cp852")
+_FEW_SIGNS = 8
+_SIGN_IN_WORD = re.compile(
+    "[A-Za-z](?:[\u201a\u0192\u201e\u2026\u2020\u2021\u02c6\u2030\u2039\u203a\u2018\u201c\u201d\u2022\u02dc\u2122\ufffd"
+    "\u00a1-\u00ac\u00ae-\u00b6\u00b8-\u00bf\u00d7\u00f7]|(?<=[a-z])[\u00c0-\u00de\u0160\u017d\u0178])[a-z]"
+)
 _KANA = re.compile("[\u3041-\u30ff]")
 
 
@@ -77,7 +84,10 @@ def _codec(hint: str, head: bytes) -> str:
         if name in {"utf-16", "utf-32"}:
             return _wide(head) or f"{name}-le"
         name = "utf-8" if name == "utf-8-sig" else name
-        readable = name.startswith(("utf-16", "utf-32")) or b"a,\r\n".decode(name) == "a,\r\n"
+        wide = name.startswith(("utf-16", "utf-32"))
+        readable = wide or b"a,\r\n".decode(name) == "a,\r\n"
+        if not wide:
+            b"\xe9,\n".decode(name, "surrogateescape")
     except (LookupError, ValueError, TypeError, AssertionError):
         readable = False
     if not readable:
@@ -92,17 +102,17 @@ def _wide(head: bytes) -> str | None:
     """UTF-16 or UTF-32 without a mark: zeros at the same place in every character."""
     sample = head[: 4096 - 4096 % 4]
     sample = sample[: len(sample) - len(sample) % 4]
-    if sample.count(0) * 5 < len(sample) or not sample:
+    zeros = [sample[offset::4].count(0) for offset in range(4)]
+    even, odd = zeros[0] + zeros[2], zeros[1] + zeros[3]
+    if (even + odd) * _WIDE_SHARE < len(sample):
         return None
-    zeros = [sample[offset::4].count(0) / (len(sample) / 4) for offset in range(4)]
-    high = [share > _WIDE_SHARE for share in zeros]
-    shapes = {
-        (False, True, True, True): "utf-32-le",
-        (True, True, True, False): "utf-32-be",
-        (False, True, False, True): "utf-16-le",
-        (True, False, True, False): "utf-16-be",
-    }
-    return shapes.get((high[0], high[1], high[2], high[3]))
+    for name, inner, outer in (("le", odd, even), ("be", even, odd)):
+        lead = zeros[3] if name == "le" else zeros[0]
+        if outer * _OUTER < inner:
+            return f"utf-16-{name}"
+        if lead * 5 > len(sample):  # a fourth of all bytes, nearly
+            return f"utf-32-{name}"
+    return None
 
 
 def _decodes(head: bytes, name: str, *, complete: bool) -> bool:
@@ -131,13 +141,22 @@ def _legacy(head: bytes, *, complete: bool) -> str:
     odds = {str(each["encoding"]).lower(): each["confidence"] for each in found if each["encoding"]}
     best = max(odds, key=lambda name: odds[name], default="windows-1252")
     if odds.get("windows-1252", 0.0) >= _WESTERN_SHARE * odds.get(best, 0.0):
-        return _western(sample)
+        others = [name for name in odds if name in _NOT_WINDOWS]
+        if not others or not _has_signs_in_words(sample):
+            return _western(sample)
+        best = max(others, key=lambda name: odds[name])
     if best == "gb18030" and _has_kana(sample):
         return "euc_jp"
     for name in _PYTHON_NAMES.get(best, (best,)):
         if _decodes(head, name, complete=complete):
             return codecs.lookup(name).name
     return codecs.lookup(_PYTHON_NAMES.get(best, (best,))[0]).name
+
+
+def _has_signs_in_words(sample: bytes) -> bool:
+    """Whether it reads as Windows-1252 with signs or capitals in the middle of words."""
+    found = len(_SIGN_IN_WORD.findall(sample.decode(_WESTERN, "replace")))
+    return found * _FEW_SIGNS > len(_HIGH.findall(sample))
 
 
 def _western(sample: bytes) -> str:

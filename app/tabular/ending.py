@@ -113,7 +113,7 @@ class Ending:
         while last >= 0 and len(records[last]) != self._width:
             last -= 1
         rest = [index for index in range(last + 1, len(records)) if len(records[index]) > 1]
-        if len(rest) < 1 + _SAME_SHAPE or last < 0 or not self._typed:
+        if len(rest) < 1 + _SAME_SHAPE or last < 0:
             return None
         width = len(records[rest[0]])
         alike = sum(len(records[index]) == width for index in rest)

@@ -12,6 +12,7 @@ from app.tabular.touch_up import TouchUp
 
 _SEEN = 1000
 _MOST_HEADER_ROWS = 5
+_ENOUGH = 4
 
 
 def describe(
@@ -25,11 +26,11 @@ def describe(
 ) -> Layout:
     """The layout with what the records show; `complete`: they are all there are."""
     head = records[:_SEEN]
-    body = [record for record in head if len(record) == width and any(map(str.strip, record))]
+    body = _first_rows(head, width)
     skip = min(_MOST_HEADER_ROWS, len(body) // 2)
     found = _header(head, width, column_kinds(body[skip:], width), hints)
     columns = column_names(head, found.rows, width)
-    kinds = column_kinds([row for row in records[found.data : found.data + _SEEN] if row], width)
+    kinds = column_kinds(_first_rows(records[found.data : found.data + _SEEN], width), width)
     layout = layout.model_copy(
         update={
             "header_rows": tuple(row + 1 for row in found.rows),
@@ -50,6 +51,18 @@ class _End:
     records: int = 0
     filled: int = 0
     another: int | None = None
+
+
+def _first_rows(records: list[list[str]], width: int) -> list[list[str]]:
+    """The rows of the table's width up to the first gap: what comes after could be another table's."""
+    rows: list[list[str]] = []
+    for record in records:
+        blank = not any(map(str.strip, record))
+        if blank and len(rows) >= _ENOUGH:
+            break
+        if len(record) == width and not blank:
+            rows.append(record)
+    return rows
 
 
 def _header(records: list[list[str]], width: int, kinds: Sequence[str], hints: Hints) -> Found:
@@ -79,15 +92,10 @@ def _end(records: list[list[str]], layout: Layout) -> _End:
 def _header_doubts(records: list[list[str]], found: Found, hints: Hints) -> list[Doubt]:
     doubts = []
     first = found.rows[0] if found.rows else found.data
-    above = sum(1 for record in records[:first] if any(map(str.strip, record)))
+    above = any(any(map(str.strip, record)) for record in records[:first])
     if above:
-        lines = "One row" if above == 1 else f"{above} rows"
-        doubts.append(
-            Doubt(
-                code="preamble",
-                message=f"{lines} above the table (up to row {first}) are not read.",
-            )
-        )
+        message = f"What stands above the table, up to row {first}, is not read."
+        doubts.append(Doubt(code="preamble", message=message))
     if hints.header_row is not None:
         return doubts
     if not found.rows:
@@ -120,7 +128,6 @@ def _end_doubts(end: _End) -> list[Doubt]:
         message = f"Another table begins at row {end.another}; only the first one is read."
         return [Doubt(code="several_tables", message=message)]
     if end.filled:
-        rows = "One row" if end.filled == 1 else f"{end.filled} rows"
-        message = f"{rows} below the table, totals or notes, are not read."
+        message = "What stands below the table, such as totals and notes, is not read."
         return [Doubt(code="footer", message=message)]
     return []

@@ -12,6 +12,9 @@ from app.tabular.layout import Layout
 # The module's own limit is the process's; what we hand it is bounded before, by lines and blocks.
 csv.field_size_limit(2**31 - 1)
 
+NUL = "NUL"
+"""How a layout names the escape character that is a NUL."""
+
 # Code points that no text has: one of them stands for a delimiter of several characters.
 _STAND_INS = tuple(map(chr, range(0xFDD0, 0xFDF0)))
 
@@ -29,7 +32,8 @@ class Grammar:
     @classmethod
     def of(cls, layout: Layout) -> "Grammar":
         """The grammar that a layout names."""
-        return cls(layout.delimiter, layout.quote, layout.escape, layout.doubled, layout.skip_space)
+        escape = "\0" if layout.escape == NUL else layout.escape
+        return cls(layout.delimiter, layout.quote, escape, layout.doubled, layout.skip_space)
 
     def but(self, **changes: Any) -> "Grammar":
         """The same with some changes."""

@@ -11,6 +11,7 @@ _MAX_HEADER_ROWS = 5
 _SEARCHED = 200
 _FULL = 0.6
 _KEY_VALUE = 2
+_LOOSE_QUOTES = ("'", '"')
 _LONG_NAME = 60
 _YEAR = re.compile(r"(?:19|20|21)\d\d")
 _USUAL_NAMES = """
@@ -21,6 +22,7 @@ notes note url link datum betrag preis menge strasse straße plz ort land vornam
 prénom prenom ville pays rue prix montant quantité téléphone nombre apellido apellidos ciudad precio correo
 teléfono empresa fecha nome cognome città prezzo data naam voornaam achternaam plaats prijs bedrag
 """
+_NOT_STORABLE = re.compile("[\x00\ud800-\udfff]")
 _NAMES = frozenset(_USUAL_NAMES.split())
 _WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)?")
 
@@ -84,9 +86,17 @@ def _last_header_row(records: Records, names: Sequence[int], kinds: Sequence[str
             continue
         complete = _count(records[first]) >= len(kinds)
         words = _words_in_typed(records[index], kinds)
-        if index == last + 1 and (not complete or (typed > 1 and words == typed)):
+        if index == last + 1 and (
+            not complete or (typed > 1 and words == typed and _is_wordy(records[index], len(kinds)))
+        ):
             last = index
     return last
+
+
+def _is_wordy(record: Sequence[str], width: int) -> bool:
+    """Of the table's width, without any value, and without quotes that the file doesn't use."""
+    wrapped = any(cell[:1] in _LOOSE_QUOTES and cell[:1] == cell[-1:] for cell in record if cell)
+    return len(record) == width and not wrapped and not any(kind(cell) in TYPED for cell in record)
 
 
 def _with_rows_above(
@@ -179,12 +189,9 @@ def _words_in_typed(record: Sequence[str], kinds: Sequence[str]) -> int:
 
 def _is_years(record: Sequence[str], kinds: Sequence[str]) -> bool:
     """Whether the numbers in a row are years that name columns: 2019, 2020, 2021."""
-    years = [
-        cell.strip()
-        for cell, each in zip(record, kinds, strict=False)
-        if each == NUMBER and cell.strip()
-    ]
-    if len(years) < 2 or not all(map(_YEAR.fullmatch, years)):  # noqa: PLR2004
+    cells = [cell.strip() for cell, each in zip(record, kinds, strict=False) if each == NUMBER]
+    years = [cell.strip() for cell in record if _YEAR.fullmatch(cell.strip())]
+    if len(years) < 2 or any(kind(cell) == NUMBER and cell not in years for cell in cells):  # noqa: PLR2004
         return False
     steps = {int(right) - int(left) for left, right in pairwise(years)}
     return len(steps) == 1 and abs(next(iter(steps))) in (1, 5, 10)
@@ -231,18 +238,23 @@ def column_names(records: Records, rows: Sequence[int], width: int) -> tuple[str
     """One name a column, "column 1" and so on where there is no header.
 
     Of several header rows the names are joined by a space; a group's name counts for all its columns.
+    Bytes that could not be decoded become U+FFFD: names are stored and shown.
     """
     if not rows:
         return tuple(f"column {number}" for number in range(1, width + 1))
     grid = [[*records[row][:width], *[""] * (width - len(records[row]))] for row in rows]
     if len(grid) == 1:
-        return tuple(grid[0])
+        return tuple(map(_storable, grid[0]))
     filled = [_spread(grid, level) for level in range(len(grid))]
     names = []
     for column in range(width):
         parts = [row[column].strip() for row in filled]
-        names.append(" ".join(part for part in parts if part))
+        names.append(_storable(" ".join(part for part in parts if part)))
     return tuple(names)
+
+
+def _storable(name: str) -> str:
+    return _NOT_STORABLE.sub("\ufffd", name)
 
 
 def _spread(grid: list[list[str]], level: int) -> list[str]:

@@ -40,7 +40,7 @@ class Layout(BaseModel):
     """Whether spaces after a delimiter belong to it; with a space as delimiter: whether runs count as one."""
     quote: str | None = '"'
     escape: str | None = None
-    """A character that takes the meaning from the one after it."""
+    """A character that takes the meaning from the one after it; NUL, which JSON columns can't hold, by name."""
     doubled: bool = True
     """Whether a doubled quote inside quotes is one quote."""
     header_rows: tuple[int, ...] = ()

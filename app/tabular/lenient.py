@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from app.tabular.foreign import Fits, Reread, foreign_readings
+from app.tabular.foreign import Fits, Reread, across_quotes, foreign_readings
 from app.tabular.grammar import Grammar, without_end
 
 WINDOW_CHARS = 16 * 1024
@@ -72,23 +72,27 @@ def reread_damaged(
 ) -> Reread:
     """A record whose quotes are broken."""
     line = without_end(lines[at])
-    for reading in (
-        _other_escape,
-        _but_one_quote,
-        _over_lines,
-        _over_lines_undoubled,
-        _cell_by_cell,
-        _literally,
-    ):
+    shorter = line.removesuffix(grammar.delimiter)
+    if shorter != line and _is_a_record(grammar, lines, at + 1, width + 1, budget):
+        # The file's rows all end with a delimiter that separates nothing.
+        rest = _Joined([shorter + lines[at][len(line) :]], lines, at + 1)
+        again = reread_damaged(grammar, rest, 0, width, budget, fits)
+        if again.sound:
+            return again
+    odd = grammar.quote is not None and line.count(grammar.quote) % 2
+    one, more = _but_one_quote, _over_lines_undoubled
+    pair = (one, more) if odd else (more, one)
+    for reading in (_other_escape, _over_lines, *pair, _cell_by_cell, _literally):
         found = reading(grammar, lines, at, width, budget)
         if found is not None and len(found[0]) == width:
             return Reread(found[0], found[1], sound=True)
     relaxed = grammar.read_one(line, strict=False)
     if relaxed is not None and len(relaxed) == width:
         return Reread(relaxed, 1, sound=True)
-    for cells in foreign_readings(grammar, line, width):
+    text, taken = across_quotes(grammar.quote or '"', lines, at)
+    for cells in foreign_readings(grammar, without_end(text), width):
         if cells is not None and len(cells) == width and fits(cells):
-            return Reread(cells, 1, sound=True)
+            return Reread(cells, taken, sound=True)
     return Reread(split_cells(grammar, line), 1, sound=False)
 
 
@@ -129,7 +133,8 @@ def _but_one_quote(
         if budget.chars <= 0:
             break
         budget.spend(_COST_OF_A_TRY)
-        first = [*lines[at : at + line], _masked(lines[at + line], place)]
+        first = [lines[at + number] for number in range(line)]
+        first.append(_masked(lines[at + line], place))
         found = proper_record(grammar, _Joined(first, lines, at + line + 1), 0, budget)
         if found is None or len(found[0]) != width or found[1] <= line:
             continue
@@ -169,7 +174,7 @@ def _is_a_record(
     grammar: Grammar, lines: Sequence[str], at: int, width: int, budget: Budget
 ) -> bool:
     """Whether a record of the file's width begins here, with quotes only around its cells."""
-    found = proper_record(grammar, lines, at, budget)
+    found = proper_record(grammar, lines, at, budget) if at < len(lines) else None
     if found is None or len(found[0]) != width or width < 2:  # noqa: PLR2004
         return False
     return _has_no_loose_quote(grammar, without_end(lines[at]), may_stay_open=found[1] > 1)
@@ -195,7 +200,8 @@ def _has_no_loose_quote(grammar: Grammar, line: str, *, may_stay_open: bool) -> 
 def _quotes_near(grammar: Grammar, lines: Sequence[str], at: int) -> list[tuple[int, int]]:
     """Line and place of each quote that may be the wrong one, the likeliest first."""
     places: list[list[tuple[int, int]]] = [[], [], [], []]
-    for number, line in enumerate(lines[at : at + _NEAR_LINES]):
+    for number in range(min(_NEAR_LINES, len(lines) - at)):
+        line = lines[at + number]
         for place in (place for place, each in enumerate(line) if each == grammar.quote):
             edge = _is_at_edge(line, place, grammar.delimiter)
             places[2 * (number > 0) + edge].append((number, place))

@@ -32,7 +32,7 @@ def normalize(table: Table, out: BinaryIO) -> Summary:
     """
     width = len(table.layout.columns)
     summary = Summary()
-    rows = csv.writer(_Encoded(out), lineterminator="\n")
+    rows = csv.writer(_Encoded(out), lineterminator="\r\n")
     rows.writerow(table.layout.columns)
     for batch in table.batches():
         rows.writerows(_rows(batch, width, summary))
@@ -54,14 +54,16 @@ def _rows(batch: Batch, width: int, summary: Summary) -> Iterator[Sequence[str]]
 
 
 class _Encoded:
-    """What csv.writer writes to."""
+    """What csv.writer writes rows to. It quotes a carriage return only if lines end with one; ours don't."""
 
     def __init__(self, out: BinaryIO) -> None:
         self._out = out
 
-    def write(self, text: str) -> int:
+    def write(self, row: str) -> int:
+        """One row, in UTF-8."""
+        line = row.removesuffix("\r\n") + "\n"
         try:
-            data = text.encode()
+            data = line.encode()
         except UnicodeEncodeError:
-            data = text.translate(_LONE).encode()
+            data = line.translate(_LONE).encode()
         return self._out.write(data)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 
 from app.tabular.batch import Problem
-from app.tabular.foreign import Fits, Reread, anything, reread_ragged
+from app.tabular.foreign import Fits, Reread, across_quotes, anything, reread_ragged
 from app.tabular.grammar import Grammar, split_lines, without_end
 from app.tabular.lenient import (
     WINDOW_CHARS,
@@ -26,6 +26,7 @@ from app.tabular.lenient import (
 _BUDGET_FACTOR = 8
 _LEAST_BUDGET = 512 * 1024
 _MAX_JOINED = 20
+_MOST_LEFT = 8
 
 
 @dataclass(slots=True)
@@ -114,6 +115,7 @@ class _Careful:
         self._final = final
         self._settle = settle
         self._waits = False
+        self._damaged: dict[int, bool] = {}
         self._prepared, self._delimiter = grammar.prepare(text)
         self._lines = split_lines(self._prepared)
         self._inner = grammar if grammar.direct else _stand_in(grammar, self._delimiter)
@@ -127,8 +129,29 @@ class _Careful:
         while at < len(self._lines) and not self._waits:
             at = self._run_from(at)
         self._out.lines = min(at, len(self._lines))
+        if not self._final:
+            self._leave_damaged_end()
+        self._out.repaired = sum(self._damaged.values())
         self._out.records = self._grammar.restore(self._out.records, self._delimiter)
         return self._out
+
+    def _leave_damaged_end(self) -> None:
+        """Leaves records that were read again to the next block, if they are the last ones.
+
+        How they read may depend on the record after them. A reader that is given the lines up to here
+        only must not see another one.
+        """
+        keep = len(self._out.records)
+        least = max(1, keep - _MOST_LEFT)
+        while keep > least and keep - 1 in self._damaged:
+            keep -= 1
+        if keep - 1 in self._damaged or keep == len(self._out.records):
+            return
+        self._out.lines = self._out.line_of(keep)
+        del self._out.records[keep:]
+        for gone in (self._damaged, self._out.problems):
+            for index in [each for each in gone if each >= keep]:
+                del gone[index]
 
     def _run_from(self, at: int) -> int:
         """Reads on until a record had to be read again, or must wait; the line to go on with."""
@@ -167,6 +190,10 @@ class _Careful:
     def _swallows(self, first: int, taken: int) -> bool:
         return swallows(self._inner, self._lines, first, taken, self._width, self._budget)
 
+    def _keep_damaged(self, cells: list[str], first: int, *, sound: bool = True) -> None:
+        self._damaged[len(self._out.records)] = sound
+        self._keep(cells, first, None if sound else _broken(self._grammar))
+
     def _keep(self, cells: list[str], first: int, problem: Problem | None = None) -> None:
         if problem is not None:
             self._out.problems[len(self._out.records)] = problem
@@ -181,25 +208,42 @@ class _Careful:
             return after
         if after - first > 1 and self._swallows(first, after - first):
             return self._read_damaged(first, after - first)
-        joined = self._joined(first)
-        if joined is not None:
-            return joined
-        if after - first > 1:
+        following = self._joined(first)
+        if following is None and after - first == 1:
+            following = self._read_ragged(cells, first)
+        if following is None:
             self._keep(cells, first)
-            return after
-        unbalanced = reread_unbalanced(self._inner, self._lines, first, self._width, self._budget)
-        if unbalanced is not None and unbalanced.lines == 1:
-            self._keep(unbalanced.cells, first)
-            self._out.repaired += 1
-            return after
-        again = reread_ragged(self._inner, self._lines[first], cells, self._width, self._fits)
+            following = after
+        return following
+
+    def _read_ragged(self, cells: list[str], first: int) -> int:
+        """One line of another width: perhaps one quote is too many, or it was written in another manner."""
+        again = reread_unbalanced(self._inner, self._lines, first, self._width, self._budget)
+        if again is None or again.lines > 1:
+            again = reread_ragged(self._inner, self._lines[first], cells, self._width, self._fits)
         if not again.sound:
             again = self._looser(first, again)
+        if not again.sound and (following := self._foreign_over_lines(cells, first)) is not None:
+            return following
         if not again.sound and not any(map(str.strip, cells[self._width :])):
             again = Reread(cells[: self._width], 1, sound=False)
-        self._keep(again.cells, first)
-        self._out.repaired += again.sound
-        return after
+        if again.sound:
+            self._keep_damaged(again.cells, first)
+        else:
+            self._keep(again.cells, first)
+        return first + 1
+
+    def _foreign_over_lines(self, cells: list[str], first: int) -> int | None:
+        """A record in another manner with line breaks in its cells."""
+        quote = self._inner.quote
+        if quote is None or self._lines[first].count(quote) % 2 == 0:
+            return None
+        text, taken = across_quotes(quote, self._lines, first)
+        again = reread_ragged(self._inner, text, cells, self._width, self._fits)
+        if not again.sound:
+            return None
+        self._keep_damaged(again.cells, first)
+        return first + taken
 
     def _looser(self, first: int, again: Reread) -> Reread:
         """Without the spaces of a delimiter such as ", "."""
@@ -215,6 +259,8 @@ class _Careful:
         """A line break of another kind than the file's own, in a cell without quotes."""
         if not _ends_with(self._lines[first], self._minor):
             return None
+        if self._delimiter not in self._lines[first]:
+            return None  # a title, perhaps, above a table from another program
         text = ""
         for number in range(first, min(first + _MAX_JOINED, len(self._lines))):
             line = self._lines[number]
@@ -224,8 +270,7 @@ class _Careful:
         cells = self._across(without_end(text))
         if cells is None:
             return None
-        self._keep(cells, first)
-        self._out.repaired += 1
+        self._keep_damaged(cells, first)
         return number + 1
 
     def _across(self, text: str) -> list[str] | None:
@@ -245,8 +290,7 @@ class _Careful:
             if self._width
             else Reread(self._inner.read_one(self._lines[first], strict=False) or [], 1, sound=True)
         )
-        self._keep(again.cells, first, None if again.sound else _broken(self._grammar))
-        self._out.repaired += again.sound
+        self._keep_damaged(again.cells, first, sound=again.sound)
         return first + again.lines
 
     def _must_wait(self, first: int, seen: int) -> bool:
@@ -285,7 +329,7 @@ def _minor_ends(lines: Sequence[str]) -> frozenset[str]:
     counts = Counter(line[len(without_end(line)) :][-2:] for line in lines)
     counts.pop("", None)
     most = max(counts.values(), default=0)
-    return frozenset(end for end, count in counts.items() if count * 4 < most)
+    return frozenset(end for end, count in counts.items() if count * 3 < most)
 
 
 def _ends_with(line: str, ends: frozenset[str]) -> bool:

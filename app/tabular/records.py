@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 from app.errors import Unprocessable
 from app.tabular.batch import Batch, Problem
+from app.tabular.foreign import nothing
 from app.tabular.grammar import Grammar
 from app.tabular.layout import Layout
 from app.tabular.parsing import Parsed, parse
@@ -92,13 +93,15 @@ class RecordReader:
 
     def skip_to(self, row: int) -> None:
         """Leave behind what comes before the record with this number."""
+        fits, self._fits = self._fits, nothing
         while self._row < row:
             parsed, block, _ = self.parse_block()
             count = min(row - self._row, len(parsed.records))
             if not parsed.lines:
-                return
+                break
             self._window.advance(_bytes_of(block, parsed, count))
             self._row += count
+        self._fits = fits
 
     def parse_block(self) -> tuple[Parsed, bytes, str]:
         """The next block's records, its bytes and its text; nothing is consumed."""

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from app.tabular.kinds import kind
+from app.tabular.kinds import TYPED, kind
 
 _ENOUGH_ROWS = 3
 _DOMINANT = 3
@@ -63,9 +63,11 @@ def _together(records: Records, width: int) -> bool:
 def _is_key_values(records: Records, width: int) -> bool:
     """Whether these are lines such as "Date:,2024" above a table."""
     rows = [record for record in records if len(record) == width]
+    values = Counter(kind(record[1]) for record in rows[1:])
+    typed = sum(count for each, count in values.items() if each in TYPED)
     colons = sum(record[0].strip().endswith(":") for record in rows)
-    mixed = len({kind(record[1]) for record in rows}) > 1
-    return width == _KEY_VALUE and (colons * 2 >= len(rows) or mixed)
+    uniform = len(values) == 1 and typed > 0
+    return width == _KEY_VALUE and (colons * 2 >= len(rows) or not uniform)
 
 
 def _corrected(records: Records, rows: Records, counts: Counter[int], width: int) -> int:

@@ -4,6 +4,7 @@ The library reads a sheet into memory, so a workbook's size is bounded, packed a
 """
 
 import zipfile
+import zlib
 from collections.abc import Iterator
 from datetime import date, datetime, time, timedelta
 from io import BytesIO
@@ -23,6 +24,14 @@ SAMPLE_ROWS = 1000
 """How many rows tell how wide a sheet's table is."""
 _BATCH_ROWS = 2000
 _MAX_EXACT = 2**53
+_UNREADABLE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    OSError,
+    EOFError,
+    RuntimeError,
+    NotImplementedError,
+)
 Value = int | float | str | bool | time | date | datetime | timedelta | None
 
 
@@ -45,8 +54,7 @@ def open_sheet(source: BinaryIO, wanted: str | None) -> tuple[str, list[list[str
     try:
         book = calamine.CalamineWorkbook.from_filelike(BytesIO(data))
         if wanted is not None:
-            if wanted not in book.sheet_names:
-                raise _no_such_sheet(wanted, book.sheet_names)
+            _check_sheet(wanted, book.sheet_names)
             return wanted, _records(book, wanted), [wanted]
         return _first_filled(book)
     except calamine.PasswordError as error:
@@ -55,6 +63,10 @@ def open_sheet(source: BinaryIO, wanted: str | None) -> tuple[str, list[list[str
         ) from error
     except (calamine.CalamineError, OSError, ValueError) as error:
         raise damaged("workbook") from error
+    except BaseException as error:
+        if type(error).__name__ == "PanicException":  # of Rust: not an Exception, and not exported
+            raise damaged("workbook") from error
+        raise
 
 
 def batches(source: BinaryIO, layout: Layout) -> Iterator[Batch]:
@@ -146,13 +158,7 @@ def _check_unpacked(data: bytes) -> None:
                         left -= len(piece)
                         if left < 0:
                             raise _too_large()
-            except (
-                zipfile.BadZipFile,
-                OSError,
-                EOFError,
-                RuntimeError,
-                NotImplementedError,
-            ) as error:
+            except _UNREADABLE as error:
                 raise damaged("workbook") from error
 
 
@@ -163,8 +169,9 @@ def _too_large() -> TooLarge:
     )
 
 
-def _no_such_sheet(wanted: str, names: list[str]) -> Unprocessable:
-    listed = ", ".join(repr(name) for name in names[:20])
-    return Unprocessable(
-        f"There is no sheet {wanted[:100]!r}. The sheets are: {listed}", code="no_such_sheet"
-    )
+def _check_sheet(wanted: str, names: list[str]) -> None:
+    if wanted not in names:
+        listed = ", ".join(repr(name) for name in names[:20])
+        raise Unprocessable(
+            f"There is no sheet {wanted[:100]!r}. The sheets are: {listed}", code="no_such_sheet"
+        )

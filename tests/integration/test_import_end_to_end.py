@@ -17,6 +17,8 @@ from tests.support.servers import Servers, wait_for
 
 HEADER = ["E-mail", "First name", "Last name", "Company", "Phone", "Plan"]
 CHUNK_BYTES = 1500
+"""A chunk ends where a block of the reader ends, so it is as long as that."""
+ROWS = 12_000
 
 
 @pytest.fixture
@@ -41,10 +43,16 @@ class Sample:
 def sample(rows: int, seed: int) -> Sample:
     dice = random.Random(seed)  # noqa: S311 - the same for the same seed
     made = Sample()
-    last_row: dict[str, int] = {}
-    earlier: dict[int, str] = {}
+    first_row: dict[str, int] = {}
     for index in range(rows):
-        row = [f"User{index}@Example.com", f"Ünal {index}", 'O"Neil, Jr.', "", "+44 1", "free"]
+        row = [
+            f"User{index}@Example.com",
+            f"Ünal {index}",
+            'O"Neil, Jr.',
+            "",
+            "+442079460958",
+            "free",
+        ]
         kind = dice.random()
         if kind < 0.05:
             made.rejected[made.number] = ("E-mail", "is missing")
@@ -60,22 +68,20 @@ def sample(rows: int, seed: int) -> Sample:
             made.rejected[made.number] = ("", "has 8 cells")
         elif kind < 0.20:
             row[3] = "line one\nline two"
-            _keep(made, last_row, row)
-        elif kind < 0.30 and last_row:
-            row[0] = dice.choice(sorted(last_row)).upper()
-            earlier[last_row[row[0].lower()]] = row[0].lower()
-            _keep(made, last_row, row)
+            _keep(made, first_row, row)
+        elif kind < 0.30 and first_row:
+            email = dice.choice(list(first_row))
+            row[0] = email.upper()
+            made.rejected[made.number] = ("E-mail", f"Row {first_row[email]} has the same")
         else:
-            _keep(made, last_row, row)
+            _keep(made, first_row, row)
         made.rows.append(row)
-    for number, email in earlier.items():
-        made.rejected[number] = ("E-mail", f"Row {last_row[email]} has the same")
     return made
 
 
-def _keep(made: Sample, last_row: dict[str, int], row: list[str]) -> None:
+def _keep(made: Sample, first_row: dict[str, int], row: list[str]) -> None:
     email = row[0].lower()
-    last_row[email] = made.number
+    first_row[email] = made.number
     made.winners[email] = row
 
 
@@ -98,7 +104,7 @@ def test_a_faulty_file_is_imported_exactly_and_a_second_time_changes_nothing(
     processes.dispatcher()
     processes.worker("default", concurrency=2)
     processes.worker("high")
-    made = sample(600, seed=11)
+    made = sample(ROWS, seed=11)
     data = csv_bytes(HEADER, *made.rows)
     duplicates = sum(reason.startswith("Row") for _, reason in made.rejected.values())
     assert duplicates > 20
@@ -106,19 +112,21 @@ def test_a_faulty_file_is_imported_exactly_and_a_second_time_changes_nothing(
 
     first = upload(api, data)
     figures = {
-        "total": 600,
+        "total": ROWS,
         "inserted": len(made.winners),
         "updated": 0,
         "unchanged": 0,
         "rejected": len(made.rejected),
     }
-    assert figures["inserted"] + figures["rejected"] == 600
+    assert figures["inserted"] + figures["rejected"] == ROWS
     assert (first["status"], first["counts"], first["error"]) == ("succeeded", figures, None)
     assert first["progress"] == {
         "percent": 100.0,
-        "rows_done": 600,
+        "rows_done": ROWS,
         "bytes_done": len(data),
         "bytes_total": len(data),
+        "rows_per_second": None,
+        "seconds_left": None,
     }
     assert_contacts(engine, tenant, made)
     assert_rejected(api, str(first["id"]), made)
@@ -136,7 +144,7 @@ def test_a_faulty_file_is_imported_exactly_and_a_second_time_changes_nothing(
     assert_contacts(engine, tenant, made)
     wait_for(lambda: len(servers.system.mails(recipient=tenant.email)) == 2, what="the 2nd mail")
     chunks = count(engine, "import_chunks")
-    assert chunks > 20
+    assert chunks > 5
     wait_for(lambda: _open_jobs(api) == 0, what="the ledger's rest")
     assert assert_lawful(engine) == chunks + 4
     assert count(engine, "outbox") == 0

@@ -20,7 +20,14 @@ from app.settings import Settings
 from app.storage import Storage
 from tests.support.customers import Customer
 from tests.support.deaths import TEST_CATALOG, dead, incident_of, letter_of
-from tests.support.imports import accepted_import, counts, csv_bytes, dispatch, import_row
+from tests.support.imports import (
+    accepted_import,
+    counts,
+    csv_bytes,
+    dispatch,
+    import_row,
+    small_batches,
+)
 from tests.support.jobs import (
     Note,
     UrgentNote,
@@ -41,6 +48,11 @@ ROWS = [[f"user{number}@example.com"] for number in range(40)]
 @pytest.fixture
 def environment(environment: dict[str, str]) -> dict[str, str]:
     return {**environment, "MILLRACE_IMPORT_CHUNK_BYTES": "200"}
+
+
+@pytest.fixture(autouse=True)
+def _small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    small_batches(monkeypatch, 200)
 
 
 def replay_all(tx: Connection, **more: object) -> Replayed:

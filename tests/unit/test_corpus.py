@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
+from zlib import crc32
 
 import pytest
 
@@ -12,10 +13,36 @@ from tests.corpus.generate import corpus
 from tests.corpus.judge import Outcome, judge
 from tests.corpus.ours import read
 
-EACH = 3
-"""The reader is tried on every third file of a kind; `make bench NAME=csv_readers` takes all."""
+ONE_IN = 3
+"""The reader is tried on a third of the files; `make bench NAME=csv_readers` takes all."""
 FLOORS = {
     "clean": 1.0,
+    "delimiter": 1.0,
+    "misleading cells": 1.0,
+    "quoting": 1.0,
+    "escape": 1.0,
+    "line ends": 1.0,
+    "encoding": 1.0,
+    "invalid bytes": 1.0,
+    "no header": 1.0,
+    "header only": 1.0,
+    "several header rows": 1.0,
+    "header cells": 1.0,
+    "trailing columns": 1.0,
+    "preamble": 1.0,
+    "footer": 1.0,
+    "blank lines": 1.0,
+    "several tables": 1.0,
+    "ragged rows": 1.0,
+    "stray quotes": 1.0,
+    "unclosed quote": 1.0,
+    "foreign row": 1.0,
+    "NUL bytes": 1.0,
+    "combined": 1.0,
+    "container": 1.0,
+    "large": 1.0,
+    "size": 1.0,
+    "no table": 1.0,
 }
 """The least share of a kind's files that must be read right; docs/csv-readers.md has the figures for all."""
 
@@ -28,6 +55,11 @@ def cases() -> Sequence[Case]:
 @cache
 def tables() -> Sequence[Case]:
     return tuple(case for case in cases() if case.readings)
+
+
+def sample() -> Sequence[Case]:
+    """Chosen by the names' hashes, so that no pattern of theirs is missed."""
+    return [case for case in cases() if crc32(case.filename.encode()) % ONE_IN == 0]
 
 
 def perfect(case: Case) -> Outcome:
@@ -102,7 +134,7 @@ def _is_noticed(case: Case, spoil: Callable[[list[Sequence[str]], int], None]) -
 def test_a_broken_record_may_be_marked_and_a_sound_one_may_not() -> None:
     for case in tables():
         best = case.readings[0]
-        if not best.damaged:
+        if not best.damaged or case.kind == "large":  # these are no different, and slow
             continue
         rows = list(best.records)
         for number in best.damaged:
@@ -126,7 +158,7 @@ def test_another_header_is_wrong() -> None:
 
 @pytest.mark.parametrize("kind", FLOORS)
 def test_our_reader_does_not_get_worse(kind: str) -> None:
-    members = [case for case in cases() if case.kind == kind][::EACH]
+    members = [case for case in sample() if case.kind == kind]
     wrong = {
         case.filename: verdict.note
         for case in members

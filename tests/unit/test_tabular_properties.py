@@ -1,0 +1,163 @@
+"""What holds for any table: the same cells, the same cuts, and no row that suffers for another."""
+
+import csv
+import io
+from itertools import pairwise
+
+import pytest
+from hypothesis import assume, example, given, settings
+from hypothesis import strategies as st
+
+from app.errors import InvalidRequest
+from app.tabular import lenient, packed, parsing, records
+from app.tabular.batch import Batch, Problem
+from app.tabular.detect import open_table, reopen
+from app.tabular.layout import Layout
+from app.tabular.normalize import normalize
+from app.tabular.records import read_range
+from tests.support.tables import HEADER, ROWS, Rows, read, written
+
+# A carriage return needs quotes that csv.writer doesn't give it; a row of cells that all begin with a
+# space or stand in other quotes is taken for a row of another dialect.
+CELL = st.text(st.characters(codec="utf-8", exclude_characters="\r\0\x1a"), max_size=8).filter(
+    lambda text: text[:1] not in (" ", "'", '"')
+)
+TABLES = st.integers(1, 5).flatmap(
+    lambda width: st.lists(st.lists(CELL, min_size=width, max_size=width), min_size=1, max_size=12)
+)
+MESSY = st.text(st.sampled_from("ab1,;\"'\n\r\t \\\0é"), max_size=400)
+
+
+def layout_of(width: int, **fields: object) -> Layout:
+    return Layout(columns=tuple(f"c{number}" for number in range(width)), **fields)
+
+
+def everything(batches: list[Batch]) -> Rows:
+    return [record for batch in batches for record in batch.records]
+
+
+def problems_of(batches: list[Batch]) -> dict[int, Problem]:
+    return {batch.first_row + at: each for batch in batches for at, each in batch.problems.items()}
+
+
+@pytest.fixture
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(records, "BLOCK_BYTES", 120)
+    monkeypatch.setattr(records, "_LONGEST_RECORD", 500)
+    monkeypatch.setattr(lenient, "WINDOW_CHARS", 60)
+    monkeypatch.setattr(parsing, "WINDOW_CHARS", 60)
+
+
+@given(
+    rows=TABLES,
+    delimiter=st.sampled_from(",;\t|:^~"),
+    quote=st.sampled_from("\"'"),
+    end=st.sampled_from(["\n", "\r\n"]),
+    quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
+)
+def test_any_table_comes_back(
+    rows: Rows, delimiter: str, quote: str, end: str, quoting: int
+) -> None:
+    text = written(rows, None, end, delimiter=delimiter, quotechar=quote, quoting=quoting)
+    layout = layout_of(len(rows[0]), delimiter=delimiter, quote=quote)
+    batches = list(read_range(text.encode(), layout, first_row=1))
+    assert everything(batches) == [row if any(map(str.strip, row)) else [] for row in rows]
+    assert problems_of(batches) == {}
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_reading_on_from_any_cut_gives_the_same() -> None:
+    @given(
+        text=st.lists(st.one_of(MESSY, st.just(written(ROWS[:6], None))), max_size=4),
+        data=st.data(),
+    )
+    def check(text: list[str], data: st.DataObject) -> None:
+        source = "".join(text).encode()
+        layout = layout_of(9 if ROWS[0][0] in "".join(text) else 3)
+        batches = list(read_range(source, layout, first_row=7))
+        assume(batches)
+        first = data.draw(st.integers(0, len(batches) - 1))
+        last = data.draw(st.integers(first, len(batches) - 1))
+        wanted = batches[first : last + 1]
+        begin, end = wanted[0].start, wanted[-1].end
+        again = list(
+            read_range(source[begin:end], layout, first_row=wanted[0].first_row, start=begin)
+        )
+        assert everything(again) == everything(wanted)
+        assert problems_of(again) == problems_of(wanted)
+        assert (again[0].start, again[-1].end) == (begin, end)
+
+    check()
+
+
+@given(place=st.integers(0, 8), at=st.floats(0, 1), junk=st.sampled_from(['"', '""', "'", ",", ';"', '",', "\\", "\0", "x"]))  # fmt: skip
+@example(place=3, at=1.0, junk='"')
+def test_damage_in_one_row_leaves_the_others_as_they_are(place: int, at: float, junk: str) -> None:
+    lines = [written([row], None) for row in ROWS]
+    line = lines[place].removesuffix("\r\n")
+    cut = round(at * len(line))
+    lines[place] = f"{line[:cut]}{junk}{line[cut:]}\r\n"
+    found = read(written([]) + "".join(lines))
+    assert found.columns == HEADER
+    assert found.rows[:place] == ROWS[:place]
+    assert found.rows[place + 1 :][-len(ROWS) + place + 1 :] == ROWS[place + 1 :]
+
+
+@given(data=st.one_of(st.binary(max_size=300), MESSY.map(str.encode)))
+@settings(max_examples=300)
+def test_any_bytes_are_a_table_or_get_a_verdict(data: bytes) -> None:
+    try:
+        table = open_table(io.BytesIO(data))
+    except InvalidRequest:
+        return
+    batches = list(table.batches())
+    again = reopen(io.BytesIO(data), Layout.model_validate_json(table.layout.model_dump_json()))
+    assert everything(list(again.batches())) == everything(batches)
+    out = io.BytesIO()
+    normalize(table, out)
+    back = list(csv.reader(io.StringIO(out.getvalue().decode(), newline=""), strict=True))
+    assert len(back[0]) == len(table.layout.columns)
+
+
+@given(
+    batches=st.lists(
+        st.builds(
+            Batch,
+            first_row=st.integers(1),
+            records=st.lists(st.lists(st.text(), max_size=3), max_size=4),
+            problems=st.dictionaries(st.integers(0, 3), st.builds(Problem, st.text(), st.text())),
+            end=st.integers(0),
+            repaired=st.integers(0, 9),
+            start=st.integers(0),
+        ),
+        max_size=3,
+    )
+)
+def test_packed_batches_come_back(batches: list[Batch]) -> None:
+    batches.append(Batch(1, [["D\udcfcren", "\ud800"]]))
+    assert list(packed.load(packed.dump(batches))) == batches
+
+
+def test_what_was_normalized_reads_as_itself() -> None:
+    found = read(written(ROWS, delimiter=";", end="\n"))
+    out = io.BytesIO()
+    summary = normalize(open_table(io.BytesIO(written(ROWS, delimiter=";").encode())), out)
+    assert out.getvalue().decode() == written(ROWS, end="\n")
+    assert (summary.rows, read(out.getvalue()).rows) == (len(ROWS), found.rows)
+
+
+def test_a_footer_is_left_out_of_large_files_too() -> None:
+    lines = b"".join(b"u%d@example.com,Ann,%d\r\n" % (number, number) for number in range(60_000))
+    data = b"email,name,n\r\n" + lines + b"\r\nTotal,,99\r\nSource: us\r\n"
+    table = open_table(io.BytesIO(data))
+    batches = list(table.batches())
+    assert len(everything(batches)) == 60_000
+    assert table.footer_rows == 3
+    assert batches[0].start == 14
+    assert batches[-1].end == 14 + len(lines)
+    assert all(left.end == right.start for left, right in pairwise(batches))
+
+
+def test_blocks_full_of_lines_that_never_close_are_read_to_the_end() -> None:
+    data = b'x",""",y\n' * 20_000
+    assert len(everything(list(read_range(data, layout_of(3), first_row=1)))) == 20_000
