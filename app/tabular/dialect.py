@@ -91,7 +91,10 @@ def _score_each(sample: str, lines: Sequence[str], grammar: Grammar) -> Iterator
         worth *= 0.1
     if len(grammar.delimiter) == 1 and _all_spaced(records):
         spaced = grammar.but(skip_space=True)
-        yield score(_records(sample, spaced)) * prior(grammar.delimiter), spaced
+        usual = (
+            1.0 if grammar.delimiter in COMMON else 0.5
+        )  # "Title: ..." stands above many a table
+        yield score(_records(sample, spaced)) * prior(grammar.delimiter) * usual, spaced
         worth *= 0.5
     yield worth, grammar
 
