@@ -12,6 +12,7 @@ from app.errors import InvalidRequest
 from app.tabular import lenient, packed, parsing, records
 from app.tabular.batch import Batch, Problem
 from app.tabular.detect import open_table, reopen
+from app.tabular.grammar import Grammar
 from app.tabular.layout import Layout
 from app.tabular.normalize import normalize
 from app.tabular.records import read_range
@@ -169,3 +170,20 @@ def test_a_footer_is_left_out_of_large_files_too() -> None:
 def test_blocks_full_of_lines_that_never_close_are_read_to_the_end() -> None:
     data = b'x",""",y\n' * 20_000
     assert len(everything(list(read_range(data, layout_of(3), first_row=1)))) == 20_000
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_nuls_inside_line_ends_shift_no_offset() -> None:
+    lines = [
+        f'{number},"two\nlines",3\r\0\n' if number % 3 else f"{number},x,3\r\0\n"
+        for number in range(90)
+    ]
+    found = everything(list(read_range("".join(lines).encode(), layout_of(3), first_row=1)))
+    assert [row[0] for row in found if row] == [str(number) for number in range(90)]
+
+
+@pytest.mark.parametrize("damaged", ['4,"x,6\n', "4;5;6\n"])
+def test_a_block_does_not_end_with_a_damaged_record(damaged: str) -> None:
+    text = "1,2,3\n" + damaged
+    assert parsing.parse(text, Grammar(), 3, final=False).lines == 1
+    assert parsing.parse(text, Grammar(), 3, final=True).lines == 2
