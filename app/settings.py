@@ -2,14 +2,24 @@
 
 from collections.abc import Mapping
 from functools import lru_cache
+from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Self
 
-from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, SecretStr
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 MIB = 1024 * 1024
 
 Seconds = Annotated[float, Field(gt=0)]
+
+
+def _words(value: object) -> object:
+    return value.replace(",", " ").split() if isinstance(value, str) else value
+
+
+Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_words)]
+Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_words)]
+"""Several, separated by commas or spaces."""
 
 
 class Settings(BaseSettings):
@@ -83,6 +93,15 @@ class Settings(BaseSettings):
     upload_abandoned_seconds: Seconds = Field(
         default=86_400.0,
         description="Unfinished uploads, and files of no import, are deleted after this.",
+    )
+
+    outbound_allowed_networks: Networks = Field(
+        default=(),
+        description="Networks that customers' webhooks may point to though they are not of the internet.",
+    )
+    payment_webhook_secrets: Secrets = Field(
+        default=(),
+        description="Signing secrets of the payment provider; several while they change.",
     )
 
     retention_days: Annotated[int, Field(ge=1)] = Field(

@@ -125,7 +125,7 @@ def test_the_example_shows_the_real_defaults() -> None:
             default = str(default).lower()
         elif isinstance(default, float):
             default = f"{default:g}"
-        assert shown == ("" if default is None else str(default)), name
+        assert shown == ("" if default in (None, ()) else str(default)), name
 
 
 def test_the_example_is_valid_settings_once_uncommented() -> None:

@@ -2,9 +2,8 @@
 
 import io
 
-from app.tabular.detect import open_table
-
 from app.errors import MillraceError
+from app.tabular.detect import open_table
 from tests.corpus.judge import Outcome
 
 
