@@ -12,6 +12,7 @@
     │   └── TooManyRequests         429  over a limit that more time will lift
     ├── Unavailable                 503  a part we depend on is away; try again later
     │   ├── BrokerAway              503  RabbitMQ is
+    │   ├── ScannerAway             503  the virus scanner is, or it gave no verdict
     │   └── OutcomeUnknown          503  the connection was lost in the middle of a commit
     ├── LostLease                   500  the job was taken over or cancelled while it ran (workers only)
     └── LockBusy                    500  another job holds the lock; try again soon (workers only)
@@ -123,6 +124,12 @@ class BrokerAway(Unavailable):
     """RabbitMQ doesn't answer, closed the connection, or left confirms out for too long."""
 
     code = "broker_away"
+
+
+class ScannerAway(Unavailable):
+    """clamd doesn't answer, or without a verdict; what was to be scanned must wait."""
+
+    code = "scanner_away"
 
 
 class OutcomeUnknown(Unavailable):

@@ -103,6 +103,13 @@ class Settings(BaseSettings):
         default=(),
         description="Signing secrets of the payment provider; several while they change.",
     )
+    clamd_url: Annotated[str | None, Field(pattern=r"^(tcp://[^/]+|unix:///.+)$")] = Field(
+        default=None,
+        description="Where clamd is: tcp://host:3310 or unix:///path. None: uploads aren't scanned.",
+    )
+    clamd_timeout: Seconds = Field(
+        default=120.0, description="How long clamd may take for a step, the verdict above all."
+    )
 
     retention_days: Annotated[int, Field(ge=1)] = Field(
         default=30, description="How long what has ended is kept: jobs, schedule slots, answers."

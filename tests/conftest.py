@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 from app.db import make_engine
 from app.settings import Settings
 from app.storage import Storage, make_storage
+from tests.support.clamd import ClamdServer
 from tests.support.customers import Customer, make_customer
 from tests.support.housekeeping import House
 from tests.support.processes import Processes
@@ -24,6 +25,14 @@ from tests.support.web import Web, web_server
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     """Real PostgreSQL, RabbitMQ, S3 and SMTP. Without them a test is skipped, but fails in CI."""
     made = Servers(tmp_path_factory.mktemp("servers"))
+    with started(made):
+        yield made
+
+
+@pytest.fixture(scope="session")
+def clamd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClamdServer]:
+    """A real virus scanner with signatures of the tests' own; without it as without the other servers."""
+    made = ClamdServer(tmp_path_factory.mktemp("clamd"))
     with started(made):
         yield made
 

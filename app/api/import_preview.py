@@ -18,6 +18,7 @@ from app.api.upload_form import Enough, Form, read_upload
 from app.errors import InvalidRequest, TooLarge
 from app.imports.options import ImportOptions
 from app.imports.previewing import Preview, PreviewRow, SampledColumn, preview, read_beginning
+from app.scanning.gate import refuse_infected
 from app.tabular.detect import refuse_early
 from app.tabular.layout import Layout
 
@@ -142,6 +143,7 @@ def _preview(place: Place, tenant_id: UUID, form: Form, beginning: Beginning) ->
     options = form.import_options
     beginning.file.seek(0)
     source = cast("BinaryIO", beginning.file)
+    refuse_infected(place.settings, source)
     read = read_beginning(source, form.filename, options, whole=beginning.complete)
     with place.engine.connect() as connection:
         tx = connection.execution_options(postgresql_readonly=True)

@@ -4,9 +4,13 @@ import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
 from infra.local.errors import MissingProgram
+
+POLICY = Path("/usr/sbin/policy-rc.d")
 
 
 def apt_install(what: str, *packages: str) -> None:
@@ -48,6 +52,20 @@ def ensure(
     elif may_brew():
         say(f"installing {what} (brew install {' '.join(brew)}) ...")
         brew_install(what, *brew)
+
+
+@contextmanager
+def services_stay_down() -> Iterator[None]:
+    """Keep what is installed meanwhile from starting the distribution's own daemons: nobody asked for those."""
+    if not may_apt() or POLICY.exists():
+        yield
+        return
+    POLICY.write_text("#!/bin/sh\nexit 101\n")
+    POLICY.chmod(0o755)
+    try:
+        yield
+    finally:
+        POLICY.unlink(missing_ok=True)
 
 
 def command_for(debian: Sequence[str], brew: Sequence[str]) -> str:

@@ -2,15 +2,13 @@
 
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from infra.local.errors import MissingProgram
-from infra.local.packages import command_for, ensure, may_apt
+from infra.local.packages import command_for, ensure, services_stay_down
 
 PACKAGES = ("rabbitmq-server",)
 FORMULAE = ("rabbitmq",)
-POLICY = Path("/usr/sbin/policy-rc.d")
 
 SERVERS = (
     # The script itself: Debian's /usr/sbin/rabbitmq-server wants to switch to a system user.
@@ -55,27 +53,14 @@ def epmd() -> Path:
 
 def ensure_installed(say: Callable[[str], None]) -> None:
     """Install RabbitMQ where it is missing and we may. Raises MissingProgram with the command."""
-    with _services_stay_down():
-        ensure("RabbitMQ", _is_there, debian=PACKAGES, brew=FORMULAE, say=say)
+    if not _is_there():
+        with services_stay_down():
+            ensure("RabbitMQ", _is_there, debian=PACKAGES, brew=FORMULAE, say=say)
     server()
 
 
 def _is_there() -> bool:
     return find_server() is not None
-
-
-@contextmanager
-def _services_stay_down() -> Iterator[None]:
-    """Keep the distribution's own broker from starting: nobody asked for that one."""
-    if _is_there() or not may_apt() or POLICY.exists():
-        yield
-        return
-    POLICY.write_text("#!/bin/sh\nexit 101\n")
-    POLICY.chmod(0o755)
-    try:
-        yield
-    finally:
-        POLICY.unlink(missing_ok=True)
 
 
 def _epmd_of_erl() -> Iterator[str]:

@@ -286,7 +286,7 @@ def test_data_is_on_named_volumes() -> None:
     # The image of PostgreSQL 18 wants its volume above the folder that it names after the version.
     assert SERVICES["postgres"]["volumes"] == ["postgres:/var/lib/postgresql"]
     assert SERVICES["postgres"]["environment"]["PGDATA"] == "/var/lib/postgresql/18/docker"
-    assert set(COMPOSE["volumes"]) == {"postgres", "rabbitmq", "s3", "flower"}
+    assert set(COMPOSE["volumes"]) == {"postgres", "rabbitmq", "s3", "flower", "clamav"}
 
 
 # Images

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
-from app.errors import InvalidRequest
+from app.errors import InvalidRequest, ScannerAway
 from app.imports import chunks, lifecycle, preparing, running
 from app.imports.files import chunk_key
 from app.imports.lifecycle import OpenImport
@@ -16,6 +16,7 @@ from app.imports.reading import make_cleaner
 from app.jobs import ImportPlan
 from app.ledger.contract import JobContract
 from app.ledger.enqueue import NewJob, enqueue_many
+from app.scanning import gate
 from app.tabular import packed
 from app.tabular.batch import Batch
 from app.tabular.detect import Table
@@ -25,6 +26,8 @@ from workers.runtime.registry import handles
 
 ROUND_SECONDS = 600.0
 """A plan that takes longer goes on in another delivery of its message."""
+SCANNER_AWAY_SECONDS = 15.0
+"""When to look for the virus scanner again; the import waits for it, however long that takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,8 @@ def import_plan(ctx: Context, job: ImportPlan) -> Outcome:
     try:
         table = _prepare(ctx, source)
         return _plan(ctx, _Start(replace(source, layout=table.layout), behind, max_rows), table)
+    except ScannerAway:
+        return Snooze(SCANNER_AWAY_SECONDS)
     except InvalidRequest as unreadable:
         raise PermanentError(str(unreadable), code=unreadable.code) from unreadable
 
@@ -70,11 +75,26 @@ def _prepare(ctx: Context, source: OpenImport) -> Table:
         preparing.check_sum(ctx.storage, source, ctx.checked)
         with ctx.checkpoint({"checked": True}):
             pass
+    if gate.is_on(ctx.settings):
+        _scan(ctx, source)
     table = preparing.table_of(ctx.storage, source)
     if source.layout is None:
         with ctx.checkpoint(ctx.saved or {}) as tx:
             preparing.record_layout(tx, source.id, table.layout)
     return table
+
+
+def _scan(ctx: Context, source: OpenImport) -> None:
+    """Nobody reads a file that isn't clean: the verdict is kept first, then an infected one is deleted."""
+    saved = ctx.saved or {}
+    if "signature" not in saved:
+        verdict = gate.scan_object(ctx.settings, ctx.storage, source.object_key, ctx.checked)
+        saved = {**saved, "signature": verdict.signature}
+        with ctx.checkpoint(saved):
+            pass
+    if saved["signature"] is not None:
+        ctx.storage.delete(source.object_key)
+        raise gate.infected(saved["signature"])
 
 
 def _plan(ctx: Context, start: _Start, table: Table) -> Outcome:

@@ -1,0 +1,1 @@
+"""The virus scan that stands between an upload and everything that reads it."""
