@@ -7,6 +7,7 @@ from app.models.failures import DeadLetter, Incident
 from app.models.idempotency import IdempotencyKey
 from app.models.imports import Import, ImportChunk, ImportMapping
 from app.models.jobs import Deadline, Effect, InFlight, Job, JobHistory, Lock, Outbox
+from app.models.outbound import CircuitBreaker, CircuitChange, RateLimit
 from app.models.products import Product
 from app.models.schedules import Schedule, ScheduleSlot
 from app.models.tenants import SYSTEM_TENANT, ApiKey, Tenant
@@ -16,6 +17,8 @@ __all__ = [
     "SYSTEM_TENANT",
     "ApiKey",
     "Base",
+    "CircuitBreaker",
+    "CircuitChange",
     "ConsoleSession",
     "Contact",
     "DeadLetter",
@@ -32,6 +35,7 @@ __all__ = [
     "Lock",
     "Outbox",
     "Product",
+    "RateLimit",
     "Schedule",
     "ScheduleSlot",
     "Tenant",
