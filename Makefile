@@ -27,7 +27,7 @@ FAULTS ?=
 BREAK ?=
 SECONDS ?= 60
 
-.PHONY: help demo up down test lint chaos bench fuzz lock clean
+.PHONY: help demo up down test lint contracts chaos bench fuzz lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
@@ -49,6 +49,9 @@ lint: $(STAMP) ## Style, strict types, import contracts
 	@$(VENV)/bin/ruff format --check .
 	@$(PYTHON) -m mypy --strict $(wildcard $(TYPED))
 	@$(VENV)/bin/lint-imports
+
+contracts: $(STAMP) ## Record contracts whose version is new: their shape, and a golden message
+	@$(VENV)/bin/millrace contracts record
 
 chaos: $(STAMP) ## Strike the running system with faults and check its books; SEED=7 JOBS=1000 BREAK=fence
 	@$(PYTHON) -m tests.chaos --seed $(SEED) --jobs $(JOBS) $(if $(FAULTS),--faults $(FAULTS)) \

@@ -13,7 +13,7 @@ import typer
 from pydantic import ValidationError
 from sqlalchemy.exc import OperationalError
 
-from app import csv_cli, dead_letters_cli, jobs_cli, schedules_cli
+from app import contracts_cli, csv_cli, dead_letters_cli, jobs_cli, schedules_cli
 from app.broker import topology
 from app.errors import MillraceError
 from app.settings import Settings, get_settings
@@ -30,6 +30,7 @@ app.add_typer(jobs_cli.app, name="jobs")
 app.add_typer(dead_letters_cli.app, name="dead-letters")
 app.add_typer(schedules_cli.app, name="schedules")
 app.add_typer(csv_cli.app, name="csv")
+app.add_typer(contracts_cli.app, name="contracts")
 app.add_typer(storage, name="storage")
 app.add_typer(topology_commands, name="topology")
 

@@ -1,4 +1,4 @@
-"""`millrace up`, `millrace demo`, `millrace down`: the whole system on this machine."""
+"""`millrace up`, `demo`, `down`: the whole system on this machine. `millrace new-job`: its next job."""
 
 import signal
 import sys
@@ -65,6 +65,27 @@ def down(home: Annotated[Path, typer.Option(help="Where everything is kept.")] =
     with _reported():
         ended = [name for one in (home, home / "demo") for name in stop_running(one)]
         console.print(f"ended: {', '.join(ended)}" if ended else "nothing was running")
+
+
+@app.command("new-job")
+def new_job(
+    name: Annotated[str, typer.Argument(help="Of the three files, such as send_welcome.")],
+    kind: Annotated[str | None, typer.Option(help="Stored for good, such as mail.welcome.")] = None,
+    queue: Annotated[str, typer.Option(help="high, default or low.")] = "default",
+    field: Annotated[
+        list[str] | None,
+        typer.Option(help="Of the payload, NAME:TYPE (uuid, str, int, bool, date); repeatable."),
+    ] = None,
+) -> None:
+    """Write a job that works at once: contract, handler, test, their listings and its golden record."""
+    from infra.local.new_job.order import make_order
+    from infra.local.new_job.write import write_job
+
+    with _reported():
+        paths = write_job(ROOT, make_order(name, kind=kind, queue=queue, fields=field or []))
+        for path in paths:
+            console.print(f"wrote {path.relative_to(ROOT)}", markup=False)
+        console.print(f"Next: make lint, .venv/bin/python -m pytest {paths[2].relative_to(ROOT)}")
 
 
 def _introduce(system: LocalSystem, environment: Path, seconds: float) -> None:

@@ -1,0 +1,141 @@
+"""`millrace new-job`, in a copy of this tree: what it writes passes at once, what it refuses leaves no trace."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from infra.local.errors import LocalError
+from infra.local.new_job import write
+from infra.local.new_job.order import BadOrder, make_order
+from tests.architecture.test_structure import ROOT
+
+PARTS = ("app", "workers", "infra", "tests", "bench", "docs", "requirements")
+FILES = ("pyproject.toml", "README.md", "CHANGELOG.md", "docker-compose.yml", "Makefile")
+LEFT_OUT = shutil.ignore_patterns(".*", "out")  # compiled modules come along: they save seconds
+
+
+def copied(folder: Path, parts: tuple[str, ...] = PARTS) -> Path:
+    for part in parts:
+        shutil.copytree(ROOT / part, folder / part, ignore=LEFT_OUT)
+    for file in (*FILES, *(path.name for path in ROOT.glob("Dockerfile*"))):
+        shutil.copy2(ROOT / file, folder / file)
+    for hidden in (".env.example", ".dockerignore", ".gitignore"):
+        shutil.copy2(ROOT / hidden, folder / hidden)
+    return folder
+
+
+def run(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", *words],
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def contents(root: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(root)): path.read_bytes()
+        for path in root.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+
+
+def test_what_it_writes_passes_lint_architecture_and_its_own_test(tmp_path: Path) -> None:
+    root = copied(tmp_path)
+    fields = ["--field", "contact_id:uuid", "--field", "on:date", "--field", "loud:bool"]
+    first = run(root, "infra.local", "new-job", "send_welcome", "--kind", "mail.welcome",
+                "--queue", "high", *fields)  # fmt: skip
+    second = run(root, "infra.local", "new-job", "zebra_count")
+    assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
+    assert "wrote tests/golden/mail.welcome/v1.json" in first.stdout
+    tests = ["tests/handlers/test_send_welcome.py", "tests/handlers/test_zebra_count.py"]
+    architecture = [
+        f"tests/architecture/test_{name}.py" for name in ("structure", "docs", "contracts")
+    ]
+    others = "not a_process_needs"  # those start the product's processes
+    done = run(root, "pytest", "-q", "-p", "no:cacheprovider", "-k", others, *tests, *architecture)
+    assert done.returncode == 0, done.stdout[-4000:]
+    for words in (("check",), ("format", "--check")):
+        linted = run(root, "ruff", *words, "--no-cache", "app", "workers", "tests/handlers")
+        assert linted.returncode == 0, linted.stdout
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    return copied(tmp_path, ("app", "workers", "tests/handlers", "tests/golden"))
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "queue", "field", "says"),
+    [
+        ("SendWelcome", None, "default", None, "Use words like send_welcome"),
+        ("send-welcome", None, "default", None, "Use words like send_welcome"),
+        ("../../etc/passwd", None, "default", None, "is no name for a job"),
+        ("2_fast", None, "default", None, "is no name for a job"),
+        ("send__welcome", None, "default", None, "is no name for a job"),
+        ("a" * 41, None, "default", None, "is no name for a job"),
+        ("import", "a.b", "default", None, "means something to Python"),
+        ("utils", "a.b", "default", None, "says nothing"),
+        ("welcome", None, "default", None, "Give it: --kind mail.welcome"),
+        ("send_welcome", "Mail Welcome", "default", None, "is no kind"),
+        ("send_welcome", 'a.b", evil="', "default", None, "is no kind"),
+        ("send_welcome", None, "urgent", None, "one of high, default, low"),
+        ("send_welcome", None, "default", "id", "Use NAME:TYPE"),
+        ("send_welcome", None, "default", "id:blob", "Use NAME:TYPE"),
+        ("send_welcome", None, "default", "class:str", "no name for a field"),
+        ("send_welcome", None, "default", "copy:str", "no name for a field"),
+    ],
+)
+def test_what_will_not_do_is_refused_before_anything_is_looked_at(
+    name: str, kind: str | None, queue: str, field: str | None, says: str
+) -> None:
+    with pytest.raises(BadOrder, match=says):
+        make_order(name, kind=kind, queue=queue, fields=[field] if field else [])
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "says"),
+    [
+        ("report_daily", "report.other", r"app/jobs/report_daily\.py is there already"),
+        ("report_weekly", "report.daily", r"tests/golden/report\.daily is there already"),
+    ],
+)
+def test_what_is_there_is_not_overwritten(small: Path, name: str, kind: str, says: str) -> None:
+    before = contents(small)
+    with pytest.raises(BadOrder, match=says):
+        write.write_job(small, make_order(name, kind=kind, queue="low", fields=[]))
+    assert contents(small) == before
+
+
+def test_a_kind_that_another_contract_has_is_refused(small: Path) -> None:
+    shutil.rmtree(small / "tests/golden/report.daily")
+    before = contents(small)
+    with pytest.raises(BadOrder, match=r"app/jobs/report_daily\.py has the kind"):
+        write.write_job(small, make_order("x_y", kind="report.daily", queue="low", fields=[]))
+    assert contents(small) == before
+
+
+def test_when_it_fails_half_way_everything_is_as_it_was(small: Path) -> None:
+    (small / "app/jobs/broken.py").write_text("raise ImportError('broken')\n")
+    listing = small / "app/jobs/__init__.py"
+    listing.write_text(listing.read_text().replace('"""\n', '"""\nimport app.jobs.broken\n', 1))
+    before = contents(small)
+    with pytest.raises(LocalError, match="could not be recorded"):
+        write.write_job(small, make_order("send_welcome", kind=None, queue="high", fields=[]))
+    assert contents(small) == before
+
+
+def test_a_tree_that_lists_its_jobs_otherwise_is_left_alone(small: Path) -> None:
+    (small / "README.md").write_text("# Nothing\n")
+    before = contents(small)
+    with pytest.raises(BadOrder, match=r"README\.md has no table"):
+        write.write_job(small, make_order("send_welcome", kind=None, queue="high", fields=[]))
+    assert contents(small) == before
