@@ -26,6 +26,9 @@ JOBS ?= 10000
 FAULTS ?=
 BREAK ?=
 SECONDS ?= 60
+# Tests run side by side, a file at a time, and each process has servers of its own. Half of a test's time is
+# waiting, so there are more of them than cores.
+PROCESSES ?= $(shell cores=$$(getconf _NPROCESSORS_ONLN); echo $$(( cores < 5 ? cores + 1 : 6 )))
 
 .PHONY: help demo up down test lint contracts chaos bench fuzz lock clean
 
@@ -42,7 +45,7 @@ down: $(STAMP) ## Stop what runs in this checkout, and end what a crash left
 	@$(PYTHON) -m infra.local down
 
 test: $(STAMP) ## Run the whole test suite against real servers
-	@$(PYTEST) tests $(ARGS)
+	@$(PYTEST) tests --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(STAMP) ## Style, strict types, import contracts
 	@$(VENV)/bin/ruff check .

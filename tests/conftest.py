@@ -12,6 +12,7 @@ from app.db import make_engine
 from app.settings import Settings
 from app.storage import Storage, make_storage
 from tests.support.clamd import ClamdServer
+from tests.support.commands import Run, commands_here
 from tests.support.customers import Customer, make_customer
 from tests.support.housekeeping import House
 from tests.support.processes import Processes
@@ -19,6 +20,11 @@ from tests.support.queues import Queues
 from tests.support.runtime import Worker
 from tests.support.servers import Servers, started
 from tests.support.web import Web, web_server
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The long files first: whoever runs the last one then doesn't keep the others waiting."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
 @pytest.fixture(scope="session")
@@ -55,6 +61,17 @@ def environment(servers: Servers, database: str) -> dict[str, str]:
 @pytest.fixture
 def settings(environment: dict[str, str]) -> Settings:
     return Settings.of(environment)
+
+
+@pytest.fixture
+def run(
+    environment: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Iterator[Run]:
+    """`millrace` commands, on the test's database."""
+    with commands_here(environment, monkeypatch, capsys) as runs:
+        yield runs
 
 
 @pytest.fixture

@@ -49,7 +49,7 @@ class Site:
         )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     """Without Chromium a test is skipped, but fails in CI."""
     try:
@@ -64,7 +64,7 @@ def browser() -> Iterator[Browser]:
         started.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def site(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """Everything that runs, at the address from which the object store takes a page's uploads."""
     with servers.database() as name:

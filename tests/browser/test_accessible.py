@@ -10,6 +10,8 @@ from playwright.sync_api import Browser, Page, expect
 from tests.browser.conftest import Site, sign_in
 from tests.support.customers import Customer
 
+pytestmark = pytest.mark.long
+
 WIDE, NARROW = (1280, 900), (360, 740)
 
 

@@ -8,6 +8,8 @@ from playwright.sync_api import Page, Request, expect
 import app.console.imports as pages
 from tests.browser.conftest import PART_BYTES, Site
 
+pytestmark = pytest.mark.long
+
 MIB = 1024 * 1024
 ROWS = 700
 

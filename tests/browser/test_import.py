@@ -10,6 +10,8 @@ from playwright.sync_api import Locator, Page, expect
 from tests.browser.conftest import Site, picture
 from tests.support.customers import Customer
 
+pytestmark = pytest.mark.long
+
 HEADER = "E-Mail;Vorname;Nachname;Firmenname;Telefon;Notiz"
 
 

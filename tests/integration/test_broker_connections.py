@@ -10,6 +10,8 @@ from tests.support.queues import Queues
 from tests.support.servers import Servers, wait_for
 from tests.support.worker_jobs import Hold, Tally
 
+pytestmark = pytest.mark.long
+
 CONCURRENCY = 3
 
 

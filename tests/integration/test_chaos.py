@@ -11,6 +11,8 @@ from tests.chaos.orders import SHARES, import_counts, import_csv, orders
 from tests.chaos.report import Result
 from tests.chaos.timetable import KINDS, timetable
 
+pytestmark = pytest.mark.long
+
 JOBS, FAULTS = 300, 20
 
 

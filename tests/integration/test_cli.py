@@ -1,35 +1,18 @@
 """`millrace`, as an operator runs it: a process, its output, its exit status."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from app.broker.topology import definitions
-
-MILLRACE = Path(sys.executable).with_name("millrace")
-
-
-def _run(environment: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
-    clean = {name: value for name, value in os.environ.items() if "MILLRACE" not in name}
-    return subprocess.run(
-        [MILLRACE, *words],
-        env={**clean, **environment},
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+from tests.support.commands import Run, run_process
 
 
-def test_a_tenant_and_its_key(environment: dict[str, str]) -> None:
-    created = _run(environment, "tenants", "create", "acme", "--email", "Ops@Acme.com", "--json")
-    tenant = json.loads(created.stdout)
-    again = _run(
-        environment,
+def test_a_tenant_and_its_key(run: Run) -> None:
+    created = run("tenants", "create", "acme", "--email", "Ops@Acme.com", "--json")
+    tenant = json.loads(created.out)
+    again = run(
         "tenants",
         "create",
         "acme",
@@ -38,16 +21,16 @@ def test_a_tenant_and_its_key(environment: dict[str, str]) -> None:
         "--if-missing",
         "--json",
     )
-    made = _run(environment, "keys", "create", "acme", "--json")
-    key = json.loads(made.stdout)
-    revoked = _run(environment, "keys", "revoke", key["id"])
-    twice = _run(environment, "keys", "revoke", key["id"])
+    made = run("keys", "create", "acme", "--json")
+    key = json.loads(made.out)
+    revoked = run("keys", "revoke", key["id"])
+    twice = run("keys", "revoke", key["id"])
 
     assert tenant["name"] == "acme"
-    assert json.loads(again.stdout) == tenant
+    assert json.loads(again.out) == tenant
     assert key["key"].startswith("mr_")
-    assert revoked.returncode == 0
-    assert (twice.returncode, twice.stderr.startswith("millrace: There is no key")) == (1, True)
+    assert revoked.status == 0
+    assert (twice.status, twice.err.startswith("millrace: There is no key")) == (1, True)
 
 
 @pytest.mark.parametrize(
@@ -58,47 +41,49 @@ def test_a_tenant_and_its_key(environment: dict[str, str]) -> None:
     ],
 )
 def test_a_mistake_is_one_line_that_says_what_to_do(
-    environment: dict[str, str], words: tuple[str, ...], says: str
+    run: Run, words: tuple[str, ...], says: str
 ) -> None:
-    failed = _run(environment, *words)
-    assert failed.returncode == 1
-    assert says in failed.stderr
-    assert len(failed.stderr.strip().splitlines()) == 1
+    failed = run(*words)
+    assert failed.status == 1
+    assert says in failed.err
+    assert len(failed.err.strip().splitlines()) == 1
 
 
-def test_a_taken_name_is_refused(environment: dict[str, str]) -> None:
+def test_a_taken_name_is_refused(run: Run) -> None:
     words = ("tenants", "create", "acme", "--email", "ops@acme.com")
-    assert _run(environment, *words).returncode == 0
-    assert "already" in _run(environment, *words).stderr
+    assert run(*words).status == 0
+    assert "already" in run(*words).err
 
 
 def test_missing_settings_are_named() -> None:
-    failed = _run({}, "migrate")
-    assert failed.returncode == 1
-    assert "MILLRACE_DATABASE_URL" in failed.stderr
+    failed = run_process({}, "migrate")
+    assert failed.status == 1
+    assert "MILLRACE_DATABASE_URL" in failed.err
 
 
 def test_a_database_that_is_away_is_one_line(environment: dict[str, str]) -> None:
     nowhere = "postgresql://nobody:secret-word@127.0.0.1:1/none"
-    failed = _run({**environment, "MILLRACE_DATABASE_URL": nowhere}, "keys", "create", "acme")
-    assert failed.returncode == 1
-    assert "database doesn't answer" in failed.stderr
-    assert "secret-word" not in failed.stderr + failed.stdout
+    failed = run_process(
+        {**environment, "MILLRACE_DATABASE_URL": nowhere}, "keys", "create", "acme"
+    )
+    assert failed.status == 1
+    assert "database doesn't answer" in failed.err
+    assert "secret-word" not in failed.err + failed.out
 
 
 def test_the_definitions_file_is_exported(tmp_path: Path) -> None:
     out = tmp_path / "definitions.json"
-    assert _run({}, "topology", "export", "--out", str(out)).returncode == 0
+    assert run_process({}, "topology", "export", "--out", str(out)).status == 0
     assert json.loads(out.read_text()) == definitions()
 
 
-def test_the_topology_can_be_declared_again_and_again(environment: dict[str, str]) -> None:
+def test_the_topology_can_be_declared_again_and_again(run: Run) -> None:
     for _ in range(2):
-        declared = _run(environment, "topology", "declare")
-        assert declared.returncode == 0, declared.stderr
-        assert "high, default, low, dead" in declared.stdout
+        declared = run("topology", "declare")
+        assert declared.status == 0, declared.err
+        assert "high, default, low, dead" in declared.out
 
 
-def test_the_bucket_is_made_once(environment: dict[str, str]) -> None:
+def test_the_bucket_is_made_once(run: Run) -> None:
     for _ in range(2):
-        assert _run(environment, "storage", "init").returncode == 0
+        assert run("storage", "init").status == 0

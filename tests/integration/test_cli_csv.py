@@ -1,22 +1,14 @@
 """`millrace csv normalize`: anyone sees what the importer sees."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
+from tests.support.commands import Said, run_process
 from tests.support.tables import ROWS, written
 
-MILLRACE = Path(sys.executable).with_name("millrace")
 
-
-def run(*words: str | Path) -> subprocess.CompletedProcess[str]:
-    clean = {name: value for name, value in os.environ.items() if "MILLRACE" not in name}
-    return subprocess.run(
-        [MILLRACE, "csv", "normalize", *words],
-        env=clean, check=False, capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
+def run(*words: str | Path) -> Said:
+    return run_process({}, "csv", "normalize", *words)
 
 
 def test_files_of_every_sort_become_plain_csv(tmp_path: Path) -> None:
@@ -24,9 +16,9 @@ def test_files_of_every_sort_become_plain_csv(tmp_path: Path) -> None:
     (tmp_path / "b.txt").write_bytes(b"Report\n\n" + written(ROWS, delimiter="\t").encode())
     out = tmp_path / "deep" / "out"
     done = run(tmp_path / "a.csv", tmp_path / "b.txt", "--out", out)
-    assert (done.returncode, done.stdout) == (0, "")
-    assert f"{len(ROWS)} rows" in done.stderr
-    assert "above the table" in done.stderr
+    assert (done.status, done.out) == (0, "")
+    assert f"{len(ROWS)} rows" in done.err
+    assert "above the table" in done.err
     plain = written(ROWS, end="\n").encode()
     assert {path.name: path.read_bytes() for path in out.iterdir()} == {
         "a.csv": plain,
@@ -40,8 +32,8 @@ def test_a_bad_file_stops_no_other(tmp_path: Path) -> None:
     (tmp_path / "good.csv").write_text("a,b\n1,2\n3\n")
     names = [tmp_path / name for name in ("bad.csv", "late.csv", "good.csv")]
     done = run(*names, "--out", tmp_path / "out", "--json")
-    bad, late, good = json.loads(done.stdout)
-    assert done.returncode == 1
+    bad, late, good = json.loads(done.out)
+    assert done.status == 1
     assert (bad["error"]["code"], late["error"]["code"]) == ("not_a_table", "line_too_long")
     assert good["rows"] | {"rows": 2, "short": 1} == good["rows"]
     assert good["layout"]["columns"] == ["a", "b"]
@@ -53,7 +45,7 @@ def test_hints_and_names(tmp_path: Path) -> None:
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "x.csv").write_text("a;b\nc;d\n")
     files = [tmp_path / folder / "x.csv" for folder in ("one", "two")]
-    assert run(*files, "--out", tmp_path / "out", "--header-row", "0").returncode == 0
+    assert run(*files, "--out", tmp_path / "out", "--header-row", "0").status == 0
     written_files = sorted((tmp_path / "out").iterdir())
     assert [path.name for path in written_files] == ["x-2.csv", "x.csv"]
     assert {path.read_text() for path in written_files} == {"column 1,column 2\na,b\nc,d\n"}

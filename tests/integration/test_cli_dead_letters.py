@@ -1,60 +1,18 @@
 """`millrace dead-letters` and `millrace jobs`: an operator over all tenants."""
 
-import json
-import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 
 import pytest
 from sqlalchemy import Engine, text
 
-from app.cli import main
 from app.ids import new_id
 from app.jobs import ReportDaily
 from app.ledger.burial import Wire, bury_stray
 from app.ledger.job_error import job_error
-from app.settings import Settings, get_settings
+from tests.support.commands import Run
 from tests.support.customers import Customer
 from tests.support.deaths import dead, incident_of, letter_of
 from tests.support.jobs import Note, add, assert_lawful, job_facts
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    """What a command wrote, and its exit status."""
-
-    out: str
-    err: str
-    status: int
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-Run = Callable[..., Said]
-
-
-@pytest.fixture
-def run(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Run]:
-    """The console script in this process: starting one takes longer than what it does."""
-    monkeypatch.setenv("MILLRACE_DATABASE_URL", settings.database_url.get_secret_value())
-    monkeypatch.setenv("MILLRACE_BROKER_URL", settings.broker_url.get_secret_value())
-    get_settings.cache_clear()
-
-    def act(*words: object) -> Said:
-        monkeypatch.setattr(sys, "argv", ["millrace", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        said = capsys.readouterr()
-        return Said(said.out, said.err, int(ended.value.code or 0))
-
-    yield act
-    get_settings.cache_clear()
 
 
 def test_the_list_shows_incidents_over_all_tenants(

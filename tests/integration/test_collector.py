@@ -46,6 +46,8 @@ from tests.support.servers import wait_for
 from workers.runtime.executor import Disposition
 from workers.runtime.outcome import Dead, Done
 
+pytestmark = pytest.mark.long
+
 STRAYS = [
     (RUBBISH, "undecodable", "test.note"),
     (amqp.Message("[]", application_headers={}), "undecodable", None),

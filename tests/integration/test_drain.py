@@ -10,6 +10,8 @@ from tests.support.queues import Queues
 from tests.support.servers import Servers, wait_for
 from tests.support.worker_jobs import Hold, Tally
 
+pytestmark = pytest.mark.long
+
 DRAIN_SECONDS = 3.0
 OVERHEAD_SECONDS = 8.0
 """What stopping takes beyond the jobs: about a second, more on a machine that is busy."""

@@ -28,6 +28,8 @@ from infra.local.tenant import Tenant, make_tenant
 from infra.local.waiting import until
 from tests.support.servers import started
 
+pytestmark = pytest.mark.long
+
 ROWS = 60_000
 GRACE_SECONDS = 30.0
 PROGRAMS = (

@@ -24,6 +24,8 @@ from infra.local.program import Program
 from infra.local.system import LocalSystem
 from infra.local.waiting import until
 
+pytestmark = pytest.mark.long
+
 FEW = ("s3", "smtp")
 _LAUNCHER = """
 import signal, sys, threading

@@ -38,6 +38,8 @@ from workers.runtime.context import Context
 from workers.runtime.executor import Disposition
 from workers.runtime.outcome import Done
 
+pytestmark = pytest.mark.long
+
 NAME = "customer-7"
 
 

@@ -15,6 +15,8 @@ from tests.support.jobs import assert_lawful, events, job_facts
 from tests.support.servers import Servers
 from tests.support.worker_jobs import Hog, Killer, Maniac, Query, Slow, Tally
 
+pytestmark = pytest.mark.long
+
 CONCURRENCY = 2
 RECOVERY_SECONDS = 3.0
 """Half a second on an idle machine."""

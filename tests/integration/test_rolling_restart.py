@@ -21,6 +21,8 @@ from tests.support.queues import Queues
 from tests.support.servers import Servers, wait_for
 from tests.support.worker_jobs import Tally, UrgentTally
 
+pytestmark = pytest.mark.long
+
 ROWS = 20
 ENOUGH = 60
 """Waiting jobs that keep both workers busy for longer than it takes to add more."""

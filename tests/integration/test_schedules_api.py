@@ -16,6 +16,8 @@ from tests.support.problems import assert_problem
 from tests.support.schedules import add_schedule, change, fire, fired, make_due, row_of
 from tests.support.web import Web
 
+pytestmark = pytest.mark.long
+
 DAILY = {"name": "every morning", "kind": "report.daily", "cron": "0 8 * * *"}
 
 

@@ -1,10 +1,5 @@
 """`millrace schedules`, and the schedules that everyone gets."""
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,58 +8,39 @@ from sqlalchemy import Engine, text
 from app.models import SYSTEM_TENANT
 from app.schedules.defaults import install_defaults
 from app.schedules.store import delete, edit, find, page
+from tests.support.commands import Run
 from tests.support.customers import Customer, make_customer
 from tests.support.jobs import count
 from tests.support.schedules import KINDS
 
-MILLRACE = Path(sys.executable).with_name("millrace")
+
+def shown(run: Run, *words: str) -> Any:
+    return run(*words, "--json").json
 
 
-def _run(environment: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
-    clean = {name: value for name, value in os.environ.items() if "MILLRACE" not in name}
-    return subprocess.run(
-        [MILLRACE, *words],
-        env={**clean, **environment},
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-
-
-def shown(environment: dict[str, str], *words: str) -> Any:
-    done = _run(environment, *words, "--json")
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
-def test_a_schedules_life_at_the_command_line(
-    environment: dict[str, str], engine: Engine, tenant: Customer
-) -> None:
+def test_a_schedules_life_at_the_command_line(run: Run, engine: Engine, tenant: Customer) -> None:
     of = ("--tenant", str(tenant.id))
     words = ("weekly", "--kind", "report.daily", "--cron", "0 7 * * MON", *of)
-    added = shown(environment, "schedules", "add", *words, "--timezone", "Europe/Berlin")
+    added = shown(run, "schedules", "add", *words, "--timezone", "Europe/Berlin")
     assert {run[10:16] for run in added["next_runs"]} == {"T07:00"}
-    edited = shown(environment, "schedules", "edit", "weekly", *of, "--timezone", "tenant")
+    edited = shown(run, "schedules", "edit", "weekly", *of, "--timezone", "tenant")
     assert (edited["timezone"], edited["effective_timezone"]) == (None, "UTC")
     assert edited["cron"] == "0 7 * * MON"
-    assert shown(environment, "schedules", "pause", "weekly", *of)["next_runs"] == []
-    assert shown(environment, "schedules", "resume", "weekly", *of)["next_runs"]
-    ran = shown(environment, "schedules", "run", "weekly", *of)
-    (listed,) = shown(environment, "schedules", "list", *of)
+    assert shown(run, "schedules", "pause", "weekly", *of)["next_runs"] == []
+    assert shown(run, "schedules", "resume", "weekly", *of)["next_runs"]
+    ran = shown(run, "schedules", "run", "weekly", *of)
+    (listed,) = shown(run, "schedules", "list", *of)
     assert listed["last_run"] == {"job_id": ran["job_id"], "state": "scheduled"}
-    table = _run(environment, "schedules", "list").stdout.splitlines()
+    table = run("schedules", "list").out.splitlines()
     assert [line.split()[0] for line in table] == ["TENANT", listed["tenant"]]
-    assert _run(environment, "schedules", "delete", "weekly", *of).returncode == 0
-    assert shown(environment, "schedules", "list") == []
+    assert run("schedules", "delete", "weekly", *of).status == 0
+    assert shown(run, "schedules", "list") == []
     assert count(engine, "jobs") == 1
 
 
-def test_an_operator_may_schedule_any_kind_for_the_product_itself(
-    environment: dict[str, str], engine: Engine
-) -> None:
+def test_an_operator_may_schedule_any_kind_for_the_product_itself(run: Run, engine: Engine) -> None:
     words = ("nightly", "--kind", "upkeep.clean_up", "--cron", "0 2 * * *", "--catch-up", "none")
-    assert _run(environment, "schedules", "add", *words).returncode == 0
+    assert run("schedules", "add", *words).status == 0
     with engine.connect() as tx:
         (schedule,) = page(tx, SYSTEM_TENANT)
     assert (schedule.kind, schedule.catch_up.value) == ("upkeep.clean_up", "none")
@@ -88,26 +64,24 @@ def test_an_operator_may_schedule_any_kind_for_the_product_itself(
     ],
 )
 def test_a_mistake_is_one_line_that_says_what_to_do(
-    environment: dict[str, str], words: tuple[str, ...], says: str
+    run: Run, words: tuple[str, ...], says: str
 ) -> None:
-    failed = _run(environment, "schedules", *words)
-    assert failed.returncode == 1
-    assert says in failed.stderr
-    assert len(failed.stderr.strip().splitlines()) == 1
+    failed = run("schedules", *words)
+    assert failed.status == 1
+    assert says in failed.err
+    assert len(failed.err.strip().splitlines()) == 1
 
 
-def test_a_new_tenant_gets_its_daily_report_in_its_own_zone(
-    environment: dict[str, str], engine: Engine
-) -> None:
+def test_a_new_tenant_gets_its_daily_report_in_its_own_zone(run: Run, engine: Engine) -> None:
     words = ("acme", "--email", "ops@acme.com", "--timezone", "Asia/Kathmandu")
-    created = _run(environment, "tenants", "create", *words, "--trial-days", "14")
-    assert created.returncode == 0, created.stderr
-    (report,) = shown(environment, "schedules", "list", "--tenant", "acme")
+    created = run("tenants", "create", *words, "--trial-days", "14")
+    assert created.status == 0, created.err
+    (report,) = shown(run, "schedules", "list", "--tenant", "acme")
     assert (report["kind"], report["cron"]) == ("report.daily", "0 8 * * *")
     assert report["next_runs"][0].endswith("T08:00:00+05:45")
-    moved = _run(environment, "tenants", "timezone", "acme", "Europe/Lisbon")
-    assert moved.returncode == 0, moved.stderr
-    (report,) = shown(environment, "schedules", "list", "--tenant", "acme")
+    moved = run("tenants", "timezone", "acme", "Europe/Lisbon")
+    assert moved.status == 0, moved.err
+    (report,) = shown(run, "schedules", "list", "--tenant", "acme")
     assert report["next_runs"][0][10:16] == "T08:00"
     assert report["effective_timezone"] == "Europe/Lisbon"
     with engine.connect() as tx:
@@ -116,15 +90,15 @@ def test_a_new_tenant_gets_its_daily_report_in_its_own_zone(
             FROM tenants WHERE name = 'acme'
         """)
         assert tuple(tx.execute(query).one()) == ("trial", 14)
-    wrong = _run(environment, "tenants", "timezone", "acme", "Lisbon")
-    assert "time zone" in wrong.stderr
+    wrong = run("tenants", "timezone", "acme", "Lisbon")
+    assert "time zone" in wrong.err
 
 
 def test_migrating_installs_the_reference_schedules_and_leaves_changes_alone(
-    environment: dict[str, str], engine: Engine
+    run: Run, engine: Engine
 ) -> None:
     tenant = make_customer(engine)
-    assert _run(environment, "migrate").returncode == 0
+    assert run("migrate").status == 0
     with engine.begin() as tx:
         found = {(each.tenant_id, each.kind): each.cron for each in page(tx, None)}
         assert found == {
@@ -135,7 +109,7 @@ def test_migrating_installs_the_reference_schedules_and_leaves_changes_alone(
         delete(tx, tenant.id, find(tx, tenant.id, "daily report"))
         clean_up = find(tx, SYSTEM_TENANT, "clean-up")
         edit(tx, SYSTEM_TENANT, clean_up, KINDS, {"cron": "0 4 * * *"}, public_only=False)
-    assert _run(environment, "migrate").returncode == 0
+    assert run("migrate").status == 0
     with engine.begin() as tx:
         assert install_defaults(tx) == 0
         left = {each.name: each.cron for each in page(tx, None)}

@@ -20,6 +20,8 @@ from tests.support.problems import assert_nothing_left, assert_problem
 from tests.support.servers import wait_for
 from tests.support.web import Web
 
+pytestmark = pytest.mark.long
+
 MIB = 1024 * 1024
 CSV = b"email,name\na@example.com,Ada\nb@example.com,Bob\n"
 PART = 5 * MIB

@@ -13,6 +13,8 @@ from sqlalchemy import Engine, text
 from app.storage import Storage
 from tests.support.customers import Customer
 
+pytestmark = pytest.mark.long
+
 TEXT = "E-Mail;Vorname\na@example.com;Jürgen\nb@example.com;Zoé\n"
 MIB = 1024 * 1024
 

@@ -13,6 +13,8 @@ from tests.support.problems import assert_nothing_left, assert_problem
 from tests.support.servers import wait_for
 from tests.support.web import Web
 
+pytestmark = pytest.mark.long
+
 LIMIT = 200_000
 GOOD = b"email,name\na@example.com,Ada\n"
 PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + bytes(range(256))
