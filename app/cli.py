@@ -71,12 +71,15 @@ def create_tenant(
     timezone: Annotated[str, typer.Option(help="Where its days begin (IANA).")] = "UTC",
     trial_days: Annotated[int | None, typer.Option(min=0, help="On trial for so long.")] = None,
     if_missing: Annotated[bool, typer.Option(help="Return it if it is there.")] = False,
+    welcome: Annotated[bool, typer.Option(help="Greet it by mail.")] = True,
     as_json: AsJson = False,
 ) -> None:
     """Create a tenant."""
     from app import keys as store
     from app.errors import Unprocessable
     from app.imports.emails import InvalidEmail, check_email
+    from app.jobs import WelcomeMail
+    from app.ledger.enqueue import enqueue
     from app.schedules.cron import zone
     from app.schedules.defaults import install_defaults
 
@@ -90,6 +93,8 @@ def create_tenant(
             tenant_id = store.create_tenant(
                 tx, name=name, email=address, timezone=timezone, trial_days=trial_days
             )
+            if welcome:
+                enqueue(tx, tenant_id, WelcomeMail())
         except Unprocessable:
             if not if_missing:
                 raise

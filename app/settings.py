@@ -1,16 +1,27 @@
 """Every setting of every process, read from the environment (`MILLRACE_*`) once per process."""
 
 from collections.abc import Mapping
+from enum import StrEnum
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Self
 
-from pydantic import BeforeValidator, Field, SecretStr
+from pydantic import BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 MIB = 1024 * 1024
 
 Seconds = Annotated[float, Field(gt=0)]
+
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+class SmtpTls(StrEnum):
+    """How mail is encrypted on its way to the server: not at all, from STARTTLS on, or from the first byte."""
+
+    NONE = "none"
+    STARTTLS = "starttls"
+    IMPLICIT = "implicit"
 
 
 def _words(value: object) -> object:
@@ -25,7 +36,9 @@ Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_words)]
 class Settings(BaseSettings):
     """Units are in the names; sizes are bytes, times are seconds."""
 
-    model_config = SettingsConfigDict(env_prefix="MILLRACE_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="MILLRACE_", extra="ignore", frozen=True, hide_input_in_errors=True
+    )
 
     database_url: SecretStr = Field(
         description="postgresql://user:password@host:port/database",
@@ -52,10 +65,23 @@ class Settings(BaseSettings):
     smtp_port: int = 25
     smtp_username: str | None = None
     smtp_password: SecretStr | None = None
-    smtp_starttls: bool = False
-    smtp_timeout: Seconds = 10.0
+    smtp_tls: SmtpTls = SmtpTls.NONE
+    smtp_ca_file: str | None = Field(
+        default=None, description="The authority to trust instead of the system's, as PEM."
+    )
+    smtp_timeout: Seconds = Field(default=10.0, description="For each step with the mail server.")
+    smtp_max_seconds: Seconds = Field(
+        default=60.0, description="How old a connection may be that takes another mail."
+    )
+    smtp_max_mails: Annotated[int, Field(ge=1)] = Field(
+        default=100, description="How many mails go over one connection."
+    )
     mail_from: str = "Millrace <no-reply@millrace.example>"
     public_url: str = Field(default="http://localhost:8000", description="Used in links in mail.")
+
+    trial_warning_days: Annotated[int, Field(ge=1)] = Field(
+        default=3, description="How long before its end a tenant is reminded of its trial."
+    )
 
     upload_max_bytes: Annotated[int, Field(gt=0)] = 5 * 1024 * MIB
     upload_part_bytes: Annotated[int, Field(ge=5 * MIB)] = 8 * MIB
@@ -127,6 +153,15 @@ class Settings(BaseSettings):
     )
     log_json: bool = True
     log_level: str = "INFO"
+
+    @model_validator(mode="after")
+    def _no_password_in_the_clear(self) -> Self:
+        if self.smtp_password and self.smtp_tls is SmtpTls.NONE and self.smtp_host not in _LOOPBACK:
+            raise ValueError(
+                "MILLRACE_SMTP_PASSWORD would go over the network unencrypted: set MILLRACE_SMTP_TLS to "
+                "starttls (port 587) or implicit (port 465)."
+            )
+        return self
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> Self:

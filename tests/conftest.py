@@ -103,9 +103,11 @@ def stranger(engine: Engine) -> Customer:
 @pytest.fixture
 def worker(
     engine: Engine, storage: Storage, settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> Worker:
+) -> Iterator[Worker]:
     """The worker's runtime in the test's own process, without broker and Celery."""
-    return Worker(engine, storage, settings, monkeypatch)
+    made = Worker(engine, storage, settings, monkeypatch)
+    yield made
+    made.close()
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from app.settings import Settings, get_settings
 from workers import handlers  # noqa: F401 - registers every handler
 from workers.runtime import process
 from workers.runtime.events import BatchedEvents
-from workers.runtime.task import register_task, runtime
+from workers.runtime.task import register_task, runtime, say_goodbye
 
 
 def make_celery(settings: Settings) -> Celery:
@@ -58,7 +58,7 @@ def make_celery(settings: Settings) -> Celery:
     )
     for contract in CATALOG.values():
         register_task(celery, contract)
-    process.install(celery, settings)
+    process.install(celery, settings, before_exit=say_goodbye)
     celery.steps["consumer"].add(BatchedEvents)
     return celery
 

@@ -6,9 +6,13 @@ from app.jobs.import_chunk import ImportChunk
 from app.jobs.import_finished_mail import ImportFinishedMail
 from app.jobs.import_plan import ImportPlan
 from app.jobs.import_undo_chunk import ImportUndoChunk
+from app.jobs.payment_failed_mail import PaymentFailedMail
 from app.jobs.report_daily import ReportDaily
+from app.jobs.report_ready_mail import ReportReadyMail
+from app.jobs.trial_ending_mail import TrialEndingMail
 from app.jobs.trial_expired_mail import TrialExpiredMail
 from app.jobs.trials_expire import TrialsExpire
+from app.jobs.welcome_mail import WelcomeMail
 from app.ledger.contract import catalog
 
 __all__ = [
@@ -19,9 +23,13 @@ __all__ = [
     "ImportFinishedMail",
     "ImportPlan",
     "ImportUndoChunk",
+    "PaymentFailedMail",
     "ReportDaily",
+    "ReportReadyMail",
+    "TrialEndingMail",
     "TrialExpiredMail",
     "TrialsExpire",
+    "WelcomeMail",
 ]
 
 CATALOG = catalog(
@@ -32,8 +40,12 @@ CATALOG = catalog(
         ImportUndoChunk,
         ImportFinishedMail,
         ReportDaily,
+        ReportReadyMail,
+        WelcomeMail,
         TrialsExpire,
+        TrialEndingMail,
         TrialExpiredMail,
+        PaymentFailedMail,
         CleanUp,
     )
 )

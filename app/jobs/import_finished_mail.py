@@ -16,9 +16,9 @@ class ImportFinishedMail(JobContract):
     spec: ClassVar[JobSpec] = JobSpec(
         kind="mail.import_finished",
         queue=Queue.HIGH,
-        retry=RetryPolicy(attempts=8, base_seconds=5, cap_seconds=900),
-        soft_seconds=30,
-        hard_seconds=45,
+        retry=RetryPolicy(attempts=12, base_seconds=5, cap_seconds=3600),
+        soft_seconds=40,
+        hard_seconds=60,
     )
 
     import_id: UUID

@@ -7,6 +7,7 @@ from app.models.failures import DeadLetter, Incident
 from app.models.idempotency import IdempotencyKey
 from app.models.imports import Import, ImportChunk, ImportMapping
 from app.models.jobs import Deadline, Effect, InFlight, Job, JobHistory, Lock, Outbox
+from app.models.mails import Mail, MailSuppression
 from app.models.outbound import CircuitBreaker, CircuitChange, RateLimit
 from app.models.products import Product
 from app.models.schedules import Schedule, ScheduleSlot
@@ -33,6 +34,8 @@ __all__ = [
     "Job",
     "JobHistory",
     "Lock",
+    "Mail",
+    "MailSuppression",
     "Outbox",
     "Product",
     "RateLimit",

@@ -30,6 +30,10 @@ class Tenant(Base):
     timezone: Mapped[str] = mapped_column(server_default="UTC")
     plan: Mapped[str] = mapped_column(server_default="active")
     trial_ends_at: Mapped[Timestamp | None]
+    trial_warned_for: Mapped[Timestamp | None]
+    """The end of the trial that the tenant has been reminded of; a trial that is prolonged has another."""
+    mail_secret: Mapped[UUID] = mapped_column(server_default=text("gen_random_uuid()"))
+    """What the unsubscribe links in its mails are signed with."""
     defaults_version: Mapped[int] = mapped_column(server_default="0")
     """Up to where the schedules that everyone gets have been installed; what was deleted since stays so."""
     import_max_bytes: Mapped[int | None] = mapped_column(BigInteger)

@@ -9,13 +9,12 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection, text
 
 from app.jobs import ReportDaily
-from app.mail import Mail
-from app.settings import Settings
+from app.mailing.letters import DailyReport, ImportLine
 
 MAX_LISTED = 20
 
 _SUBJECT = text("""
-    SELECT t.email, t.timezone, coalesce(slot.slot_at, j.created_at) AS moment
+    SELECT t.timezone, coalesce(slot.slot_at, j.created_at) AS moment
     FROM jobs j
     JOIN tenants t ON t.id = j.tenant_id
     LEFT JOIN schedule_slots slot ON slot.job_id = j.id
@@ -41,18 +40,6 @@ _IMPORTS = text("""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ImportLine:
-    """An import that ended on the day."""
-
-    filename: str
-    status: str
-    total: int
-    inserted: int
-    updated: int
-    rejected: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Activity:
     """What happened; `listed` are the first of the `imports`."""
 
@@ -68,9 +55,9 @@ class Activity:
         return not (self.imports or self.contacts or self.finished or self.dead)
 
 
-def daily_mail(
-    tx: Connection, tenant_id: UUID, job_id: UUID, day: date | None, settings: Settings
-) -> Mail | None:
+def daily_letter(
+    tx: Connection, tenant_id: UUID, job_id: UUID, day: date | None
+) -> DailyReport | None:
     """The report on `day`, or on the day before the job's slot; None when nothing happened."""
     subject = tx.execute(_SUBJECT, {"job_id": job_id}).one()
     zone = ZoneInfo(subject.timezone)
@@ -78,10 +65,14 @@ def daily_mail(
     seen = activity(tx, tenant_id, begin=_midnight(day, zone), end=_midnight(_after(day), zone))
     if seen.is_none:
         return None
-    return Mail(
-        to=subject.email,
-        subject=f"Daily report: {day.isoformat()}",
-        text=_render(day, subject.timezone, seen, settings),
+    return DailyReport(
+        day=day,
+        timezone=subject.timezone,
+        imports=seen.imports,
+        contacts=seen.contacts,
+        finished=seen.finished,
+        dead=seen.dead,
+        listed=seen.listed,
     )
 
 
@@ -101,31 +92,3 @@ def _midnight(day: date, zone: ZoneInfo) -> datetime:
 
 def _after(day: date) -> date:
     return day + timedelta(days=1)
-
-
-def _render(day: date, zone_name: str, seen: Activity, settings: Settings) -> str:
-    lines = [
-        f"Your {day.isoformat()} ({zone_name}):",
-        "",
-        f"  imports        {seen.imports:>12,}",
-        f"  new contacts   {seen.contacts:>12,}",
-        f"  jobs finished  {seen.finished:>12,}",
-        f"  jobs dead      {seen.dead:>12,}",
-    ]
-    if seen.listed:
-        lines += ["", "Imports:", *map(_line, seen.listed)]
-    if seen.imports > len(seen.listed):
-        lines.append(f"  and {seen.imports - len(seen.listed):,} more")
-    api = settings.public_url.rstrip("/")
-    lines += ["", f"Details: {api}/v1/imports"]
-    if seen.dead:
-        lines.append(f"Dead jobs: {api}/v1/jobs?state=dead")
-    return "\n".join(lines) + "\n"
-
-
-def _line(line: ImportLine) -> str:
-    name = " ".join(line.filename.split())
-    return (
-        f"  {name}: {line.status}, {line.total:,} rows, {line.inserted:,} inserted, "
-        f"{line.updated:,} updated, {line.rejected:,} rejected"
-    )

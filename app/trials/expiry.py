@@ -1,21 +1,25 @@
-"""The end of a trial: one guarded change of the plan, and one mail, in the same commit."""
+"""The end of a trial, and the reminder before it: one guarded change and one mail, in the same commit."""
 
 from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from app.jobs import TrialExpiredMail
+from app.jobs import TrialEndingMail, TrialExpiredMail
 from app.ledger.enqueue import enqueue
-from app.mail import Mail
 
 _EXPIRE = text("""
     UPDATE tenants SET plan = 'expired'
     WHERE plan = 'trial' AND trial_ends_at <= clock_timestamp()
     RETURNING id
 """)
-_EXPIRED = text("""
-    SELECT email, name, timezone, trial_ends_at FROM tenants
-    WHERE id = :tenant_id AND plan = 'expired'
+# Who came within the last day has just been told; a trial that is prolonged has another end to be told of.
+_WARN = text("""
+    UPDATE tenants SET trial_warned_for = trial_ends_at
+    WHERE plan = 'trial' AND trial_ends_at > clock_timestamp()
+      AND trial_ends_at <= clock_timestamp() + make_interval(days => :days)
+      AND trial_warned_for IS DISTINCT FROM trial_ends_at
+      AND created_at < clock_timestamp() - interval '1 day'
+    RETURNING id
 """)
 
 
@@ -27,17 +31,9 @@ def expire_trials(tx: Connection, *, parent_id: UUID) -> int:
     return len(over)
 
 
-def expired_mail(tx: Connection, tenant_id: UUID) -> Mail | None:
-    """What the tenant is told; None when it has another plan by now."""
-    row = tx.execute(_EXPIRED, {"tenant_id": tenant_id}).one_or_none()
-    if row is None:
-        return None
-    ended = f"{row.trial_ends_at:%Y-%m-%d %H:%M} UTC" if row.trial_ends_at else "now"
-    return Mail(
-        to=row.email,
-        subject="Your trial has ended",
-        text=(
-            f"The trial of {row.name} ended: {ended}.\n\n"
-            "Your contacts and imports are kept. Choose a plan to go on.\n"
-        ),
-    )
+def warn_of_ends(tx: Connection, *, days: int, parent_id: UUID) -> int:
+    """Remind tenants whose trial ends within `days`, once for each end; returns how many."""
+    soon = tx.execute(_WARN, {"days": days}).scalars().all()
+    for tenant_id in soon:
+        enqueue(tx, tenant_id, TrialEndingMail(), parent_id=parent_id)
+    return len(soon)

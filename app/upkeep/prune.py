@@ -30,6 +30,12 @@ _UPLOADS = text("""
         WHERE status <> 'open' AND created_at < clock_timestamp() - make_interval(days => :days)
         ORDER BY created_at LIMIT :batch FOR UPDATE SKIP LOCKED))
 """)
+_MAILS = text("""
+    DELETE FROM mails WHERE ctid = ANY(ARRAY(
+        SELECT ctid FROM mails
+        WHERE created_at < clock_timestamp() - make_interval(days => :days)
+        ORDER BY created_at LIMIT :batch FOR UPDATE SKIP LOCKED))
+""")
 # Before-images are most of what an import leaves behind; without them it can't be undone any more.
 _UNDO_DATA = text("""
     UPDATE import_chunks SET before = NULL, inserted_ids = NULL
@@ -73,6 +79,7 @@ STEPS: Mapping[str, Step] = MappingProxyType(
         "idempotency_keys": _rows(_KEYS),
         "schedule_slots": _rows(_SLOTS),
         "uploads": _rows(_UPLOADS),
+        "mails": _rows(_MAILS),
         "import_undo_data": _undo_data,
     }
 )

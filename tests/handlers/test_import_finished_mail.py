@@ -105,7 +105,10 @@ class TestNoMailServer:
         facts = job_facts(engine, job_id)
         assert facts.state == "scheduled"
         assert facts.error is not None
-        assert facts.error["type"] == "ConnectionRefusedError"
+        assert facts.error["code"] == "mail_server_away"
+
+        assert "ConnectionRefusedError" in facts.error["message"]
+        assert (facts.attempt, facts.max_attempts) == (1, 13), "it costs no attempt"
 
 
 def test_a_dry_run_says_that_it_was_one(

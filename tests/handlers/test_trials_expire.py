@@ -86,3 +86,25 @@ def test_plan_and_mail_are_one_commit(
     expire(worker, engine)
     assert plan_of(engine, tenant) == "expired"
     assert len(mails(engine)) == 1
+
+
+def reminders(engine: Engine) -> list[UUID]:
+    with engine.connect() as tx:
+        query = text("SELECT tenant_id FROM jobs WHERE kind = 'mail.trial_ending' ORDER BY id")
+        return list(tx.execute(query).scalars())
+
+
+def test_who_is_near_the_end_is_reminded_once_for_each_end(worker: Worker, engine: Engine) -> None:
+    near = tenant_on(engine, "trial", ended_days_ago=-2.9)
+    new = tenant_on(engine, "trial", ended_days_ago=-2.9)
+    far = tenant_on(engine, "trial", ended_days_ago=-3.1)
+    paid = tenant_on(engine, "active", ended_days_ago=-2.9)
+    for tenant in (near, far, paid):
+        set_columns(engine, "tenants", tenant, created_at=days_ago(engine, 10))
+    expire(worker, engine)
+    expire(worker, engine)
+    assert reminders(engine) == [near]
+    set_columns(engine, "tenants", new, created_at=days_ago(engine, 1.1))
+    set_columns(engine, "tenants", near, trial_ends_at=days_ago(engine, -1))
+    expire(worker, engine)
+    assert sorted(reminders(engine)) == sorted([near, new, near])

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Connection, Engine, text
 
 from app.errors import NotFound
-from app.imports.report import finished_mail
+from app.imports.report import finished_letter
 from app.jobs import ImportChunk
 from app.ledger.aftermath import Aftermath
 from app.ledger.burial import Wire, bury_stray
@@ -16,7 +16,6 @@ from app.ledger.ending import stand_still
 from app.ledger.incidents import ignore, resolve
 from app.ledger.job_error import job_error
 from app.ledger.replay import DeadFilter, Discarded, Replayed, discard, replay, retry_job
-from app.settings import Settings
 from app.storage import Storage
 from tests.support.customers import Customer
 from tests.support.deaths import TEST_CATALOG, dead, incident_of, letter_of
@@ -226,7 +225,6 @@ def test_an_import_whose_job_is_cancelled_is_cancelled_and_its_mail_says_so(
     api: httpx.Client,
     engine: Engine,
     storage: Storage,
-    settings: Settings,
     tenant: Customer,
     worker: Worker,
     kind: str,
@@ -246,9 +244,8 @@ def test_an_import_whose_job_is_cancelled_is_cancelled_and_its_mail_says_so(
     with engine.connect() as tx:
         mails = text("SELECT count(*) FROM jobs WHERE kind = 'mail.import_finished'")
         assert tx.execute(mails).scalar_one() == 1
-        mail = finished_mail(tx, tenant.id, import_id, settings)
-    assert mail.subject == "Import was cancelled: people.csv"
-    assert "The reason: the wrong file" in mail.text
+        letter = finished_letter(tx, tenant.id, import_id)
+    assert (letter.ended, letter.problem) == ("was cancelled", "the wrong file")
     assert_lawful(engine)
 
 

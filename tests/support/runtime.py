@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Engine, text
 from app.aftermath import AFTERMATHS
 from app.ledger.aftermath import Aftermath, Ending
 from app.ledger.contract import JobContract
+from app.mailing.smtp import Mailer
 from app.settings import Settings
 from app.storage import Storage
 from workers.runtime.context import Context
@@ -42,11 +43,16 @@ class Worker:
         self.runtime = Runtime(
             engine=engine,
             storage=storage,
+            mailer=Mailer(settings),
             settings=settings,
             leases=LeaseKeeper(engine, lease_seconds=settings.lease_seconds),
             soft_timeout=SoftTimeout,
             aftermaths=self.aftermaths,
         )
+
+    def close(self) -> None:
+        """Leave the mail server."""
+        self.runtime.mailer.close()
 
     def handle(
         self,

@@ -7,9 +7,13 @@ from workers.handlers import (
     import_finished_mail,
     import_plan,
     import_undo_chunk,
+    payment_failed_mail,
     report_daily,
+    report_ready_mail,
+    trial_ending_mail,
     trial_expired_mail,
     trials_expire,
+    welcome_mail,
 )
 
 __all__ = [
@@ -19,7 +23,11 @@ __all__ = [
     "import_finished_mail",
     "import_plan",
     "import_undo_chunk",
+    "payment_failed_mail",
     "report_daily",
+    "report_ready_mail",
+    "trial_ending_mail",
     "trial_expired_mail",
     "trials_expire",
+    "welcome_mail",
 ]

@@ -1,8 +1,8 @@
 """Mail a tenant what happened on a day."""
 
 from app.jobs import ReportDaily
-from app.mail import send
-from app.reports.daily import daily_mail
+from app.reports.daily import daily_letter
+from workers.mailing import send_letter
 from workers.runtime.context import Context
 from workers.runtime.outcome import Done, Outcome
 from workers.runtime.registry import handles
@@ -12,7 +12,5 @@ from workers.runtime.registry import handles
 def report_daily(ctx: Context, job: ReportDaily) -> Outcome:
     """Send the report, once; a day on which nothing happened has none."""
     with ctx.read() as db:
-        mail = daily_mail(db, ctx.tenant_id, ctx.job.id, job.day, ctx.settings)
-    if mail is not None:
-        ctx.once("mail", lambda _key: send(mail, ctx.settings, message_id=ctx.job.id))
-    return Done()
+        letter = daily_letter(db, ctx.tenant_id, ctx.job.id, job.day)
+    return Done() if letter is None else send_letter(ctx, letter)

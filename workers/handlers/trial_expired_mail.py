@@ -1,10 +1,10 @@
 """Tell a tenant that its trial has ended."""
 
 from app.jobs import TrialExpiredMail
-from app.mail import send
-from app.trials.expiry import expired_mail
+from app.trials.letters import expired_letter
+from workers.mailing import send_letter
 from workers.runtime.context import Context
-from workers.runtime.outcome import Cancel, Done, Outcome
+from workers.runtime.outcome import Cancel, Outcome
 from workers.runtime.registry import handles
 
 
@@ -12,8 +12,7 @@ from workers.runtime.registry import handles
 def trial_expired_mail(ctx: Context, job: TrialExpiredMail) -> Outcome:  # noqa: ARG001 - no fields
     """Send the mail once; whoever has chosen a plan meanwhile gets none."""
     with ctx.read() as db:
-        mail = expired_mail(db, ctx.tenant_id)
-    if mail is None:
+        letter = expired_letter(db, ctx.tenant_id)
+    if letter is None:
         return Cancel("The tenant's trial is not expired.")
-    ctx.once("mail", lambda _key: send(mail, ctx.settings, message_id=ctx.job.id))
-    return Done()
+    return send_letter(ctx, letter)

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine
 from app.errors import LostLease
 from app.ledger import effects, locks, store
 from app.ledger.store import Claimed
+from app.mailing.smtp import Mailer
 from app.settings import Settings
 from app.storage import Storage
 from workers.runtime.outcome import PermanentError
@@ -22,7 +23,7 @@ CHECK_SECONDS = 1.0
 
 
 class Context:
-    """One attempt of one job: its tenant, its database transaction, the object store.
+    """One attempt of one job: its tenant, its database transaction, the object store, the mail server.
 
     There is one transaction. It begins with the first `transaction()`, and the runtime commits it
     together with the job's new state: a handler's effects are there if and only if its attempt counted.
@@ -35,12 +36,14 @@ class Context:
         *,
         engine: Engine,
         storage: Storage,
+        mailer: Mailer,
         settings: Settings,
         brief: bool = False,
         connection: Connection | None = None,
     ) -> None:
         self.job = job
         self.storage = storage
+        self.mailer = mailer
         self.settings = settings
         self._engine = engine
         self._brief = brief

@@ -37,6 +37,7 @@ from app.ledger.job_error import JobError, describe_exception, job_error
 from app.ledger.retry import dice, retry_delay_seconds
 from app.ledger.state import Event, State
 from app.ledger.store import Claimed
+from app.mailing.smtp import Mailer
 from app.settings import Settings
 from app.storage import Storage
 from workers.runtime.context import Context
@@ -79,6 +80,7 @@ class Runtime:
 
     engine: Engine
     storage: Storage
+    mailer: Mailer
     settings: Settings
     leases: LeaseKeeper
     soft_timeout: type[Exception]
@@ -191,6 +193,7 @@ def _context(runtime: Runtime, job: Claimed, *, connection: Connection | None = 
         job,
         engine=runtime.engine,
         storage=runtime.storage,
+        mailer=runtime.mailer,
         settings=runtime.settings,
         brief=registration is not None and registration.contract.spec.brief,
         connection=connection,
@@ -262,8 +265,9 @@ def _settle(tx: Connection, job: Claimed, outcome: Done | Snooze | Cancel) -> No
         case Done(then):
             _enqueue_children(tx, job, then)
             store.settle(tx, job, Event.SUCCEED)
-        case Snooze(seconds):
-            store.settle(tx, job, Event.SNOOZE, delay_seconds=seconds, extra_attempts=1)
+        case Snooze(seconds, reason, code):
+            why = None if reason is None else job_error(code, reason)
+            store.settle(tx, job, Event.SNOOZE, delay_seconds=seconds, extra_attempts=1, error=why)
         case Cancel(reason):
             error = job_error("cancelled_by_handler", reason)
             store.settle(tx, job, Event.CANCEL, error=error)

@@ -23,9 +23,13 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class Snooze:
-    """Nothing is wrong, but it is too early; this costs no attempt."""
+    """It is too early; this costs no attempt. A `reason`, with its `code`, is kept on the job and in its
+    history, for a wait that somebody may ask about.
+    """
 
     seconds: float
+    reason: str | None = None
+    code: str = "snoozed"
 
 
 @dataclass(frozen=True, slots=True)

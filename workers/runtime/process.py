@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +33,16 @@ GC_THRESHOLD = (100_000, 20, 50)
 _PR_SET_PDEATHSIG = 1
 
 
-def install(app: Celery, settings: Settings) -> None:
-    """Add all of this to the app's workers."""
+def install(app: Celery, settings: Settings, *, before_exit: Callable[[], None]) -> None:
+    """Add all of this to the app's workers. `before_exit` is a child's last word."""
+
+    def exit_now(**signal: Any) -> None:
+        before_exit()
+        _exit_at_once(**signal)
+
     worker_process_init.connect(_die_with_parent)
     worker_process_init.connect(_relax_gc)
-    worker_process_shutdown.connect(_exit_at_once)
+    worker_process_shutdown.connect(exit_now, weak=False)
     Drain.seconds = settings.worker_drain_seconds
     worker_shutting_down.connect(Drain.begin)
     app.steps["worker"].add(LostChildren)

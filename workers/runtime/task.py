@@ -12,6 +12,7 @@ from celery.exceptions import Reject, SoftTimeLimitExceeded
 from app.aftermath import AFTERMATHS
 from app.db import make_engine
 from app.ledger.contract import JobContract
+from app.mailing.smtp import Mailer
 from app.settings import get_settings
 from app.storage import make_storage
 from workers.runtime import soft_limit
@@ -34,11 +35,18 @@ def runtime() -> Runtime:
     return Runtime(
         engine=engine,
         storage=make_storage(settings),
+        mailer=Mailer(settings),
         settings=settings,
         leases=LeaseKeeper(engine, lease_seconds=settings.lease_seconds),
         soft_timeout=SoftTimeLimitExceeded,
         aftermaths=AFTERMATHS,
     )
+
+
+def say_goodbye() -> None:
+    """Before a child ends: the mail server is told, which takes a second at most."""
+    if runtime.cache_info().currsize:
+        runtime().mailer.close()
 
 
 def register_task(app: Celery, contract: type[JobContract]) -> None:

@@ -1,0 +1,19 @@
+"""Greet a new tenant."""
+
+from typing import ClassVar
+
+from app.broker.topology import Queue
+from app.ledger.contract import JobContract, JobSpec
+from app.ledger.retry import RetryPolicy
+
+
+class WelcomeMail(JobContract):
+    """The job's own tenant; enqueued by the commit that makes it."""
+
+    spec: ClassVar[JobSpec] = JobSpec(
+        kind="mail.welcome",
+        queue=Queue.HIGH,
+        retry=RetryPolicy(attempts=12, base_seconds=5, cap_seconds=3600),
+        soft_seconds=40,
+        hard_seconds=60,
+    )

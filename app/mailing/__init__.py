@@ -1,0 +1,1 @@
+"""Mail: letters with typed parameters, rendered as text and HTML, handed to an SMTP server and logged."""
