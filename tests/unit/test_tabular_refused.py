@@ -72,6 +72,7 @@ def test_some_are_refused_by_their_first_bytes(name: str) -> None:
 @pytest.mark.parametrize(
     "data",
     [CSV, CSV.decode().encode("utf-16"), gzip.compress(CSV), zipped(a_csv=CSV), b"BZh,ID3\n1,2\n"],
+    ids=["plain", "utf-16", "gzip", "zip", "looks like an archive"],
 )
 def test_tables_are_not_refused_early(data: bytes) -> None:
     refuse_early(data)
