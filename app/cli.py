@@ -13,7 +13,14 @@ import typer
 from pydantic import ValidationError
 from sqlalchemy.exc import OperationalError
 
-from app import contracts_cli, csv_cli, dead_letters_cli, jobs_cli, schedules_cli
+from app import (
+    contracts_cli,
+    csv_cli,
+    dead_letters_cli,
+    jobs_cli,
+    payments_cli,
+    schedules_cli,
+)
 from app.broker import topology
 from app.errors import MillraceError
 from app.settings import Settings, get_settings
@@ -29,6 +36,7 @@ app.add_typer(keys, name="keys")
 app.add_typer(jobs_cli.app, name="jobs")
 app.add_typer(dead_letters_cli.app, name="dead-letters")
 app.add_typer(schedules_cli.app, name="schedules")
+app.add_typer(payments_cli.app, name="payments")
 app.add_typer(csv_cli.app, name="csv")
 app.add_typer(contracts_cli.app, name="contracts")
 app.add_typer(storage, name="storage")

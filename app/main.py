@@ -18,9 +18,11 @@ from app.api import (
     imports,
     job_operations,
     jobs,
+    payment_webhooks,
     problems,
     products,
     schedules,
+    subscription,
     targets,
     uploads,
 )
@@ -49,6 +51,8 @@ ROUTES = (
     job_operations,
     dead_letters,
     schedules,
+    payment_webhooks,
+    subscription,
     health,
 )
 

@@ -6,6 +6,7 @@ from app.jobs.import_chunk import ImportChunk
 from app.jobs.import_finished_mail import ImportFinishedMail
 from app.jobs.import_plan import ImportPlan
 from app.jobs.import_undo_chunk import ImportUndoChunk
+from app.jobs.payment_apply_event import PaymentApplyEvent
 from app.jobs.payment_failed_mail import PaymentFailedMail
 from app.jobs.report_daily import ReportDaily
 from app.jobs.report_ready_mail import ReportReadyMail
@@ -23,6 +24,7 @@ __all__ = [
     "ImportFinishedMail",
     "ImportPlan",
     "ImportUndoChunk",
+    "PaymentApplyEvent",
     "PaymentFailedMail",
     "ReportDaily",
     "ReportReadyMail",
@@ -39,6 +41,7 @@ CATALOG = catalog(
         ImportApplyAll,
         ImportUndoChunk,
         ImportFinishedMail,
+        PaymentApplyEvent,
         ReportDaily,
         ReportReadyMail,
         WelcomeMail,

@@ -9,6 +9,7 @@ from app.models.imports import Import, ImportChunk, ImportMapping
 from app.models.jobs import Deadline, Effect, InFlight, Job, JobHistory, Lock, Outbox
 from app.models.mails import Mail, MailSuppression
 from app.models.outbound import CircuitBreaker, CircuitChange, RateLimit
+from app.models.payments import PaymentCustomer, PaymentEvent, Subscription
 from app.models.products import Product
 from app.models.schedules import Schedule, ScheduleSlot
 from app.models.tenants import SYSTEM_TENANT, ApiKey, Tenant
@@ -37,10 +38,13 @@ __all__ = [
     "Mail",
     "MailSuppression",
     "Outbox",
+    "PaymentCustomer",
+    "PaymentEvent",
     "Product",
     "RateLimit",
     "Schedule",
     "ScheduleSlot",
+    "Subscription",
     "Tenant",
     "Upload",
 ]

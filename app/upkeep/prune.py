@@ -36,6 +36,13 @@ _MAILS = text("""
         WHERE created_at < clock_timestamp() - make_interval(days => :days)
         ORDER BY created_at LIMIT :batch FOR UPDATE SKIP LOCKED))
 """)
+# What couldn't be applied stays: it is of use until it has been.
+_PAYMENT_EVENTS = text("""
+    DELETE FROM payment_events WHERE ctid = ANY(ARRAY(
+        SELECT ctid FROM payment_events
+        WHERE state <> 'received' AND received_at < clock_timestamp() - make_interval(days => :days)
+        ORDER BY received_at LIMIT :batch FOR UPDATE SKIP LOCKED))
+""")
 # Before-images are most of what an import leaves behind; without them it can't be undone any more.
 _UNDO_DATA = text("""
     UPDATE import_chunks SET before = NULL, inserted_ids = NULL
@@ -80,6 +87,7 @@ STEPS: Mapping[str, Step] = MappingProxyType(
         "schedule_slots": _rows(_SLOTS),
         "uploads": _rows(_UPLOADS),
         "mails": _rows(_MAILS),
+        "payment_events": _rows(_PAYMENT_EVENTS),
         "import_undo_data": _undo_data,
     }
 )
