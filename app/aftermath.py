@@ -1,8 +1,9 @@
 """What follows when a job of a kind ends without success, or is replayed: the product's own table."""
 
 from app.imports import aftermath as imports
-from app.jobs import ImportApplyAll, ImportChunk, ImportPlan, ImportUndoChunk
+from app.jobs import ImportApplyAll, ImportChunk, ImportPlan, ImportUndoChunk, WebhookDeliver
 from app.ledger.aftermath import Aftermath, Aftermaths
+from app.webhooks import aftermath as webhooks
 
 AFTERMATHS: Aftermaths = {
     aftermath.contract.spec.kind: aftermath
@@ -11,5 +12,10 @@ AFTERMATHS: Aftermaths = {
         Aftermath(contract=ImportChunk, ended=imports.chunk_ended, revived=imports.chunk_revived),
         Aftermath(contract=ImportApplyAll, ended=imports.all_ended, revived=imports.all_revived),
         Aftermath(contract=ImportUndoChunk, ended=imports.undo_ended, revived=imports.undo_revived),
+        Aftermath(
+            contract=WebhookDeliver,
+            ended=webhooks.deliver_ended,
+            revived=webhooks.deliver_revived,
+        ),
     )
 }

@@ -25,6 +25,8 @@ from app.api import (
     subscription,
     targets,
     uploads,
+    webhook_deliveries,
+    webhook_endpoints,
 )
 from app.api.live import LiveFeed
 from app.console.router import router as console
@@ -53,6 +55,8 @@ ROUTES = (
     schedules,
     payment_webhooks,
     subscription,
+    webhook_endpoints,
+    webhook_deliveries,
     health,
 )
 

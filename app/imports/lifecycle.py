@@ -18,6 +18,7 @@ from app.jobs import ImportFinishedMail, ImportPlan
 from app.ledger.contract import JobContract
 from app.ledger.enqueue import enqueue
 from app.tabular.layout import Layout
+from app.webhooks.emitting import emit
 
 PROGRESS_CHANNEL = "import_progress"
 """NOTIFY on this channel, with the import's id, comes with every commit that changes the import's row."""
@@ -45,7 +46,8 @@ _END = text("""
     SET status = :status, finished_at = clock_timestamp(), error = CAST(:error AS jsonb),
         bytes_done = CASE WHEN :status = 'succeeded' THEN bytes_total ELSE bytes_done END
     WHERE id = :id AND status IN ('queued', 'running')
-    RETURNING pg_notify('import_progress', id::text)
+    RETURNING tenant_id, filename, dry_run, total, inserted, updated, unchanged, rejected,
+              pg_notify('import_progress', id::text)
 """)
 _REOPEN = text("""
     UPDATE imports SET status = 'running', finished_at = NULL, error = NULL,
@@ -166,12 +168,26 @@ def start(tx: Connection, import_id: UUID) -> None:
 def end(
     tx: Connection, import_id: UUID, *, status: str, error: dict[str, str] | None = None
 ) -> list[JobContract]:
-    """End the import once; a second call changes nothing. Returns what is to be enqueued."""
+    """End the import once, and tell the tenant's endpoints; a second call changes nothing. Returns what is
+    to be enqueued.
+    """
     ended = tx.execute(
         _END,
         {"id": import_id, "status": status, "error": json.dumps(error) if error else None},
-    )
-    return [ImportFinishedMail(import_id=import_id)] if ended.one_or_none() else []
+    ).one_or_none()
+    if ended is None:
+        return []
+    counts = ("total", "inserted", "updated", "unchanged", "rejected")
+    data = {
+        "import_id": import_id,
+        "status": status,
+        "filename": ended.filename,
+        "dry_run": ended.dry_run,
+        "counts": {name: getattr(ended, name) for name in counts},
+        "error": error,
+    }
+    emit(tx, ended.tenant_id, "import.finished", data)
+    return [ImportFinishedMail(import_id=import_id)]
 
 
 def cancel_import(tx: Connection, tenant_id: UUID, import_id: UUID) -> None:

@@ -14,6 +14,7 @@ from app.jobs.trial_ending_mail import TrialEndingMail
 from app.jobs.trial_expired_mail import TrialExpiredMail
 from app.jobs.trials_expire import TrialsExpire
 from app.jobs.welcome_mail import WelcomeMail
+from app.jobs.webhook_deliver import WebhookDeliver
 from app.ledger.contract import catalog
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "TrialExpiredMail",
     "TrialsExpire",
     "WelcomeMail",
+    "WebhookDeliver",
 ]
 
 CATALOG = catalog(
@@ -49,6 +51,7 @@ CATALOG = catalog(
         TrialEndingMail,
         TrialExpiredMail,
         PaymentFailedMail,
+        WebhookDeliver,
         CleanUp,
     )
 )

@@ -14,6 +14,12 @@ from app.models.products import Product
 from app.models.schedules import Schedule, ScheduleSlot
 from app.models.tenants import SYSTEM_TENANT, ApiKey, Tenant
 from app.models.uploads import Upload
+from app.models.webhooks import (
+    WebhookAttempt,
+    WebhookDelivery,
+    WebhookEndpoint,
+    WebhookEvent,
+)
 
 __all__ = [
     "SYSTEM_TENANT",
@@ -47,4 +53,8 @@ __all__ = [
     "Subscription",
     "Tenant",
     "Upload",
+    "WebhookAttempt",
+    "WebhookDelivery",
+    "WebhookEndpoint",
+    "WebhookEvent",
 ]

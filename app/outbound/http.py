@@ -20,7 +20,7 @@ from typing import Self
 import httpcore
 import httpx
 
-from app.outbound.addresses import Network, Resolver, permitted, system_resolver
+from app.outbound.addresses import Address, Network, Resolver, permitted, system_resolver
 from app.outbound.errors import (
     AnswerTooLarge,
     ConnectionFailed,
@@ -67,11 +67,16 @@ class OutboundHttp:
         """With the networks that the operator allows."""
         return cls(allowed=settings.outbound_allowed_networks)
 
-    def check(self, url: str) -> None:
-        """Whether it may be called, as of now. Raises OutboundError; nothing is connected to."""
+    def check(self, url: str) -> list[Address]:
+        """The addresses at which it may be called, as of now. Raises OutboundError; nothing is connected to."""
         parsed = parse_url(url)
         port = parsed.port or _PORTS[parsed.scheme]
-        permitted(self.resolver(parsed.raw_host.decode(), port, CHECK_SECONDS), self.allowed)
+        found = self.resolver(parsed.raw_host.decode(), port, CHECK_SECONDS)
+        return permitted(found, self.allowed)
+
+    def all_allowed(self, addresses: Sequence[Address]) -> bool:
+        """Whether all of them are in networks that the operator allows by name."""
+        return all(any(each in network for network in self.allowed) for each in addresses)
 
     def send(
         self,

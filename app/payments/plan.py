@@ -5,6 +5,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Row, bindparam, text
 
+from app.webhooks.emitting import emit
+
 GRANTING = ("trialing", "active", "past_due")
 """Statuses in which the service goes on; while a payment is past due the provider still tries."""
 
@@ -17,6 +19,7 @@ _FOLLOW = text("""
     )
     UPDATE tenants SET plan = wanted.plan FROM wanted
     WHERE id = :tenant_id AND wanted.plan IS NOT NULL AND wanted.plan <> tenants.plan
+    RETURNING tenants.plan
 """).bindparams(bindparam("granting", expanding=True))
 _CURRENT = text("""
     SELECT t.plan AS tenant_plan, t.trial_ends_at, s.*,
@@ -37,7 +40,11 @@ def follow_subscriptions(tx: Connection, tenant_id: UUID) -> None:
     One that never came to be (an abandoned checkout) changes nothing: a trial goes on.
     """
     tx.execute(_TURN, {"tenant_id": tenant_id})
-    tx.execute(_FOLLOW, {"tenant_id": tenant_id, "granting": GRANTING})
+    changed = tx.execute(
+        _FOLLOW, {"tenant_id": tenant_id, "granting": GRANTING}
+    ).scalar_one_or_none()
+    if changed is not None:
+        emit(tx, tenant_id, "plan.changed", {"plan": changed})
 
 
 def current_subscription(tx: Connection, tenant_id: UUID) -> Row[Any]:

@@ -6,6 +6,7 @@ from sqlalchemy import Connection, text
 
 from app.jobs import TrialEndingMail, TrialExpiredMail
 from app.ledger.enqueue import enqueue
+from app.webhooks.emitting import emit
 
 _EXPIRE = text("""
     UPDATE tenants SET plan = 'expired'
@@ -28,6 +29,7 @@ def expire_trials(tx: Connection, *, parent_id: UUID) -> int:
     over = tx.execute(_EXPIRE).scalars().all()
     for tenant_id in over:
         enqueue(tx, tenant_id, TrialExpiredMail(), parent_id=parent_id)
+        emit(tx, tenant_id, "plan.changed", {"plan": "expired"})
     return len(over)
 
 

@@ -43,6 +43,20 @@ _PAYMENT_EVENTS = text("""
         WHERE state <> 'received' AND received_at < clock_timestamp() - make_interval(days => :days)
         ORDER BY received_at LIMIT :batch FOR UPDATE SKIP LOCKED))
 """)
+# What is still to be delivered stays; an event goes with its last delivery.
+_DELIVERIES = text("""
+    DELETE FROM webhook_deliveries WHERE id IN (
+        SELECT id FROM webhook_deliveries
+        WHERE state <> 'pending' AND finished_at < clock_timestamp() - make_interval(days => :days)
+        LIMIT :batch FOR UPDATE SKIP LOCKED)
+""")
+_EVENTS = text("""
+    DELETE FROM webhook_events WHERE id IN (
+        SELECT id FROM webhook_events e
+        WHERE created_at < clock_timestamp() - make_interval(days => :days)
+          AND NOT EXISTS (SELECT FROM webhook_deliveries d WHERE d.event_id = e.id)
+        ORDER BY created_at LIMIT :batch FOR UPDATE SKIP LOCKED)
+""")
 # Before-images are most of what an import leaves behind; without them it can't be undone any more.
 _UNDO_DATA = text("""
     UPDATE import_chunks SET before = NULL, inserted_ids = NULL
@@ -88,6 +102,8 @@ STEPS: Mapping[str, Step] = MappingProxyType(
         "uploads": _rows(_UPLOADS),
         "mails": _rows(_MAILS),
         "payment_events": _rows(_PAYMENT_EVENTS),
+        "webhook_deliveries": _rows(_DELIVERIES),
+        "webhook_events": _rows(_EVENTS),
         "import_undo_data": _undo_data,
     }
 )

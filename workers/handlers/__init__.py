@@ -15,6 +15,7 @@ from workers.handlers import (
     trial_expired_mail,
     trials_expire,
     welcome_mail,
+    webhook_deliver,
 )
 
 __all__ = [
@@ -32,4 +33,5 @@ __all__ = [
     "trial_expired_mail",
     "trials_expire",
     "welcome_mail",
+    "webhook_deliver",
 ]

@@ -58,6 +58,13 @@ class Context:
         """The tenant that the job belongs to; every query names it."""
         return self.job.tenant_id
 
+    @property
+    def engine(self) -> Engine:
+        """For parts that keep short transactions of their own, beside the job's: what they write stays,
+        whatever becomes of this attempt.
+        """
+        return self._engine
+
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
         """The job's transaction. Leaving the block doesn't commit; only the runtime does."""

@@ -1,0 +1,1 @@
+"""Outgoing webhooks: tenants' endpoints, what they are told, and how each delivery went."""

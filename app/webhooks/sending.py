@@ -1,0 +1,67 @@
+"""One attempt: sign the message and send it, after the Standard Webhooks specification."""
+
+import json
+import time
+from datetime import UTC, datetime
+
+from standardwebhooks import Webhook
+
+from app.outbound.errors import OutboundError
+from app.outbound.http import Answer, OutboundHttp
+from app.webhooks.deliveries import Parcel, Try
+
+SECONDS = 15.0
+EXCERPT_BYTES = 1024
+
+
+def send(http: OutboundHttp, parcel: Parcel) -> tuple[Answer | OutboundError, Try]:
+    """What came back, and its line in the log. `webhook-id` is the event's, and the same in every attempt;
+    the time is now; each secret in force has a signature.
+    """
+    body = message(parcel)
+    began = time.monotonic()
+    came: Answer | OutboundError
+    try:
+        came = http.send(
+            "POST",
+            parcel.url,
+            headers=headers(parcel, body),
+            content=body.encode(),
+            seconds=SECONDS,
+            max_bytes=EXCERPT_BYTES,
+            excerpt=True,
+        )
+    except OutboundError as error:
+        came = error
+    took = round((time.monotonic() - began) * 1000)
+    if isinstance(came, OutboundError):
+        return came, Try(status=None, error=str(came), duration_ms=took, excerpt=None)
+    excerpt = came.body.decode("utf-8", "replace")
+    return came, Try(status=came.status, error=None, duration_ms=took, excerpt=excerpt)
+
+
+def message(parcel: Parcel) -> str:
+    """The same in every attempt."""
+    return json.dumps(
+        {
+            "type": parcel.type,
+            "timestamp": parcel.happened_at.astimezone(UTC).isoformat(),
+            "data": parcel.data,
+        },
+        separators=(",", ":"),
+    )
+
+
+def headers(parcel: Parcel, body: str) -> dict[str, str]:
+    """The newest secret's signature first."""
+    webhook_id, now = f"msg_{parcel.event_id.hex}", datetime.now(UTC)
+    secrets = [parcel.secret, *([parcel.previous_secret] if parcel.previous_secret else [])]
+    return {
+        "content-type": "application/json",
+        "user-agent": "Millrace-Webhooks/1",
+        "webhook-id": webhook_id,
+        "webhook-timestamp": str(int(now.timestamp())),
+        "webhook-signature": " ".join(
+            Webhook(each).sign(webhook_id, now, body) for each in secrets
+        ),
+    }
