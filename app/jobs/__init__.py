@@ -13,8 +13,8 @@ from app.jobs.report_ready_mail import ReportReadyMail
 from app.jobs.trial_ending_mail import TrialEndingMail
 from app.jobs.trial_expired_mail import TrialExpiredMail
 from app.jobs.trials_expire import TrialsExpire
-from app.jobs.welcome_mail import WelcomeMail
 from app.jobs.webhook_deliver import WebhookDeliver
+from app.jobs.welcome_mail import WelcomeMail
 from app.ledger.contract import catalog
 
 __all__ = [
@@ -32,8 +32,8 @@ __all__ = [
     "TrialEndingMail",
     "TrialExpiredMail",
     "TrialsExpire",
-    "WelcomeMail",
     "WebhookDeliver",
+    "WelcomeMail",
 ]
 
 CATALOG = catalog(

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import Any
+from typing import NoReturn
 from uuid import UUID
 
 import pytest
@@ -13,11 +13,12 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from app.ledger.aftermath import Ending
 from app.ledger.cancel import cancel
 from app.ledger.state import State
+from app.outbound.http import OutboundHttp
 from app.settings import Settings
 from app.storage import Storage
 from app.webhooks import endpoints
 from app.webhooks.aftermath import deliver_ended
-from app.webhooks.deliveries import redeliver
+from app.webhooks.deliveries import Parcel, redeliver
 from app.webhooks.emitting import emit
 from tests.support.customers import Customer
 from tests.support.jobs import add_queued, backdate, count, events, job_facts, letters, requeue
@@ -312,22 +313,23 @@ def test_a_worker_that_dies_in_the_middle_is_in_the_log_and_it_is_sent_again(
     worker: Worker, engine: Engine, tenant: Customer, receiver: Receiver,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    from workers.handlers import webhook_deliver
+    from app.webhooks import sending
 
     class Killed(BaseException):
         """As if the process were gone: nothing catches it."""
 
-    def dies(*_: Any) -> Any:
-        webhook_deliver_send(*_)
+    send = sending.send
+
+    def dies(http: OutboundHttp, parcel: Parcel) -> NoReturn:
+        send(http, parcel)
         raise Killed
 
-    webhook_deliver_send = webhook_deliver.send
     add_endpoint(engine, tenant.id, receiver)
     emit_plan(engine, tenant.id)
     (delivery,) = deliveries(engine)
     requeue(engine, delivery.job_id)
     with monkeypatch.context() as patch:
-        patch.setattr(webhook_deliver, "send", dies)
+        patch.setattr(sending, "send", dies)
         with pytest.raises(Killed):
             worker.deliver(delivery.job_id)
     assert job_facts(engine, delivery.job_id).state == "running"

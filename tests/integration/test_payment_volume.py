@@ -73,7 +73,8 @@ class Model:
 
 def life(rng: random.Random, tenant_id: UUID, name: str, length: int) -> list[dict[str, Any]]:
     """One subscription's events, in their order; several may share a second, as the provider's do."""
-    customer, at, told = f"cus_{name}", rng.randrange(1000), []
+    customer, at = f"cus_{name}", rng.randrange(1000)
+    told: list[dict[str, Any]] = []
 
     def tell(kind: str, thing: dict[str, Any]) -> None:
         told.append(event(kind, thing, at=at, id=f"evt_{name}_{len(told):03}"))

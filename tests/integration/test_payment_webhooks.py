@@ -113,7 +113,7 @@ def test_what_is_not_the_providers_is_refused_and_leaves_nothing(
 ) -> None:
     for case in CASES:
         body, headers = forged(case, body_of(event(CREATED, subscription())))
-        raw = {name: value.encode("latin-1") for name, value in headers.items()}
+        raw = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
         assert_problem(provider.post(PATH, content=body, headers=raw), 400, "invalid_signature")
         assert (count(engine, "payment_events"), count(engine, "jobs")) == (0, 0), case
 

@@ -7,15 +7,15 @@ from workers.handlers import (
     import_finished_mail,
     import_plan,
     import_undo_chunk,
-    payment_failed_mail,
     payment_apply_event,
+    payment_failed_mail,
     report_daily,
     report_ready_mail,
     trial_ending_mail,
     trial_expired_mail,
     trials_expire,
-    welcome_mail,
     webhook_deliver,
+    welcome_mail,
 )
 
 __all__ = [
@@ -25,13 +25,13 @@ __all__ = [
     "import_finished_mail",
     "import_plan",
     "import_undo_chunk",
-    "payment_failed_mail",
     "payment_apply_event",
+    "payment_failed_mail",
     "report_daily",
     "report_ready_mail",
     "trial_ending_mail",
     "trial_expired_mail",
     "trials_expire",
-    "welcome_mail",
     "webhook_deliver",
+    "welcome_mail",
 ]

@@ -4,9 +4,8 @@ from app.jobs import WebhookDeliver
 from app.ledger.retry import dice
 from app.outbound.breaker import Breaker, CircuitOpen, Permit
 from app.outbound.http import OutboundHttp
-from app.webhooks import deliveries, health
+from app.webhooks import deliveries, health, sending
 from app.webhooks.deliveries import Parcel
-from app.webhooks.sending import send
 from app.webhooks.settling import record_failure
 from app.webhooks.verdict import give_up_reason, judge, pause_seconds, snooze_seconds
 from workers.runtime.context import Context
@@ -33,7 +32,8 @@ def webhook_deliver(ctx: Context, job: WebhookDeliver) -> Outcome:
     try:
         permit = breaker.admit()
     except CircuitOpen as left_alone:
-        return Snooze(snooze_seconds(left_alone.retry_after, dice(ctx.job.id, ctx.job.attempt)))
+        pause = snooze_seconds(left_alone.retry_after, dice(ctx.job.id, ctx.job.attempt))
+        return Snooze(pause, "The endpoint is left alone after failures.", "circuit_open")
     return _attempt(ctx, parcel, breaker, permit)
 
 
@@ -41,7 +41,7 @@ def _attempt(ctx: Context, parcel: Parcel, breaker: Breaker, permit: Permit) -> 
     with health.reporting(breaker, permit) as report:
         with ctx.aside() as tx:
             attempt_id = deliveries.begin_attempt(tx, parcel.id)
-        came, tried = send(OutboundHttp.of(ctx.settings), parcel)
+        came, tried = sending.send(OutboundHttp.of(ctx.settings), parcel)
         verdict = report(judge(came, now=parcel.now))
     if verdict.is_delivered:
         with ctx.transaction() as tx:
