@@ -19,6 +19,7 @@ from tests.support.runtime import Worker
 from tests.support.servers import Servers
 from tests.support.web import Web, web_server
 from tests.support.webhooks import deliveries, run_due
+from workers import handlers  # noqa: F401 - they are registered by being imported
 
 PATH = "/v1/webhook-endpoints"
 

@@ -30,6 +30,7 @@ from tests.support.problems import assert_problem
 from tests.support.runtime import Worker
 from tests.support.servers import Servers
 from tests.support.web import Web, web_server
+from workers import handlers  # noqa: F401 - they are registered by being imported
 
 PATH = "/v1/webhooks/payments"
 CREATED = "customer.subscription.created"
