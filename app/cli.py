@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from sqlalchemy.exc import OperationalError
 
 from app import (
+    batches_cli,
     contracts_cli,
     csv_cli,
     dead_letters_cli,
@@ -34,6 +35,7 @@ topology_commands = typer.Typer(no_args_is_help=True, help="RabbitMQ's queues an
 app.add_typer(tenants, name="tenants")
 app.add_typer(keys, name="keys")
 app.add_typer(jobs_cli.app, name="jobs")
+app.add_typer(batches_cli.app, name="batches")
 app.add_typer(dead_letters_cli.app, name="dead-letters")
 app.add_typer(schedules_cli.app, name="schedules")
 app.add_typer(payments_cli.app, name="payments")

@@ -8,6 +8,7 @@ from fastapi import FastAPI
 
 from app.aftermath import AFTERMATHS
 from app.api import (
+    batches,
     contacts,
     dead_letters,
     health,
@@ -51,6 +52,7 @@ ROUTES = (
     products,
     jobs,
     job_operations,
+    batches,
     dead_letters,
     schedules,
     payment_webhooks,

@@ -7,6 +7,7 @@ from pathlib import Path
 from bench.report import OUT, Result, print_table
 
 NAMES = {
+    "batch": "bench.batch",
     "csv_readers": "bench.csv_readers",
     "dispatch": "bench.dispatch",
     "import": "bench.csv_import",

@@ -5,12 +5,16 @@ from typing import Any
 from uuid import UUID
 
 from pydantic import BaseModel
-from sqlalchemy import Connection, Row, Select, select
+from sqlalchemy import Connection, Row, Select, func, select
 
 from app.broker.topology import Queue
 from app.errors import NotFound
+from app.ledger.prerequisites import Otherwise
 from app.ledger.state import State
-from app.models import Job, JobHistory
+from app.models import Job, JobHistory, JobWait
+
+MAX_SHOWN = 1000
+"""Of the jobs that one waits for, so many are shown."""
 
 
 class JobError(BaseModel):
@@ -29,7 +33,9 @@ class JobProgress(BaseModel):
 
 
 class JobView(BaseModel):
-    """A job. `attempt` counts the attempts begun so far; none begins after `deadline`."""
+    """A job. `attempt` counts the attempts begun so far; none begins after `deadline`. `parent_id` is the
+    job that began it, `batch_id` the batch that it belongs to.
+    """
 
     id: UUID
     kind: str
@@ -41,6 +47,7 @@ class JobView(BaseModel):
     run_at: datetime
     deadline: datetime | None
     parent_id: UUID | None
+    batch_id: UUID | None
     unique_key: str | None
     progress: JobProgress | None
     error: JobError | None
@@ -62,9 +69,21 @@ class HistoryEntry(BaseModel):
     error: JobError | None
 
 
-class JobDetail(JobView):
-    """A job and its whole life, oldest first."""
+class Prerequisite(BaseModel):
+    """A job that this one waits for, or waited for: `ended` is null until it has, and then its last state.
+    `otherwise` is what becomes of this one when that isn't `succeeded`.
+    """
 
+    job_id: UUID
+    ended: State | None
+    otherwise: Otherwise
+
+
+class JobDetail(JobView):
+    """A job and its whole life, oldest first. `children` are the jobs that it began, by state."""
+
+    waits_for: list[Prerequisite]
+    children: dict[State, int]
     history: list[HistoryEntry]
 
 
@@ -93,7 +112,21 @@ def load_job(tx: Connection, tenant_id: UUID, job_id: UUID) -> JobDetail:
     history = tx.execute(
         select(JobHistory.__table__).where(JobHistory.job_id == job_id).order_by(JobHistory.id)
     )
-    return JobDetail(**_facts(row), history=[_entry(entry) for entry in history])
+    waits = tx.execute(
+        select(JobWait.on_id.label("job_id"), JobWait.ended, JobWait.otherwise)
+        .where(JobWait.job_id == job_id)
+        .order_by(JobWait.on_id)
+        .limit(MAX_SHOWN)
+    )
+    children = tx.execute(
+        select(Job.state, func.count()).where(Job.parent_id == job_id).group_by(Job.state)
+    )
+    return JobDetail(
+        **_facts(row),
+        waits_for=[Prerequisite(**one._mapping) for one in waits],  # noqa: SLF001
+        children={State(state): number for state, number in children},
+        history=[_entry(entry) for entry in history],
+    )
 
 
 def _facts(row: Row[Any]) -> dict[str, Any]:

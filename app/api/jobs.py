@@ -91,6 +91,8 @@ def list_jobs(
     state: Annotated[State | None, Query()] = None,
     kind: Annotated[str | None, Query()] = None,
     queue: Annotated[Queue | None, Query()] = None,
+    parent_id: Annotated[UUID | None, Query(description="Jobs that this one began.")] = None,
+    batch_id: Annotated[UUID | None, Query(description="Jobs of this batch.")] = None,
     cursor: Cursor = None,
     limit: Limit = 50,
 ) -> Page[JobView]:
@@ -102,6 +104,10 @@ def list_jobs(
         query = query.where(Job.kind == kind)
     if queue is not None:
         query = query.where(Job.queue == queue.value)
+    if parent_id is not None:
+        query = query.where(Job.parent_id == parent_id)
+    if batch_id is not None:
+        query = query.where(Job.batch_id == batch_id)
     after = decode_id_cursor(cursor)
     if after is not None:
         query = query.where(Job.id < after)

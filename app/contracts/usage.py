@@ -6,17 +6,24 @@ from sqlalchemy import Connection, text
 
 from app.ledger.contract import Catalog, JobContract
 
-# Of the jobs that have ended only the dead ones can run again.
+# Of the jobs that have ended only the dead ones can run again, and a batch of theirs ends once more.
 _USED = text("""
     SELECT kind, version, sum(waiting) AS waiting, sum(dead) AS dead, sum(schedules) AS schedules
     FROM (
         SELECT j.kind, j.version, 1 AS waiting, 0 AS dead, 0 AS schedules
-        FROM (SELECT job_id FROM outbox UNION SELECT job_id FROM in_flight) open
+        FROM (SELECT job_id FROM outbox UNION SELECT job_id FROM in_flight
+              UNION SELECT job_id FROM waiting) open
         JOIN jobs j ON j.id = open.job_id
         UNION ALL
         SELECT j.kind, j.version, 0, 1, 0
         FROM dead_letters d JOIN jobs j ON j.id = d.job_id
         WHERE d.state <> 'replayed' AND j.state = 'dead'
+        UNION ALL
+        SELECT callback ->> 'kind', (callback ->> 'version')::int,
+               (b.state = 'running')::int, (b.state <> 'running')::int, 0
+        FROM batches b, jsonb_array_elements(b.callbacks) callback
+        WHERE b.state = 'running'
+           OR EXISTS (SELECT FROM batch_shards s WHERE s.batch_id = b.id AND s.dead > 0)
         UNION ALL
         SELECT kind, version, 0, 0, 1 FROM schedules
     ) used

@@ -1,14 +1,20 @@
-"""What is due by the clock, the database's own: deadlines and leases."""
+"""What is due by the clock, the database's own: deadlines and leases; and what takes its time: cancels on
+their way to many jobs, jobs that wait in vain.
+"""
 
 import time
+from collections.abc import Callable
 from itertools import takewhile
+from uuid import UUID
 
 import structlog
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from app.ledger.aftermath import Aftermaths
 from app.ledger.deadlines import expire_next
-from app.ledger.rescue import drop_orphans, rescue_expired_leases
+from app.ledger.doomed import end_next_doomed
+from app.ledger.rescue import drop_orphans, release_stalled, rescue_expired_leases
+from app.ledger.spreading import spread_next
 
 log = structlog.get_logger()
 
@@ -30,19 +36,41 @@ class Timekeeper:
             rescued = rescue_expired_leases(tx, limit=BATCH)
         for job_id in rescued:
             log.warning("job.rescued", job_id=str(job_id), reason="lease_expired")
-        expired = sum(1 for _ in takewhile(bool, (self._expire() for _ in range(BATCH))))
+        expired = self._one_by_one(expire_next)
+        doomed = self._one_by_one(end_next_doomed)
+        spreading = self._spread()
         if time.monotonic() - self._swept >= ORPHAN_SECONDS:
             self._sweep()
-        return BATCH in {expired, len(rescued)}
+        return spreading or BATCH in {expired, doomed, len(rescued)}
 
-    def _expire(self) -> bool:
-        with self._engine.begin() as tx:
-            return expire_next(tx, self._aftermaths)
+    def _one_by_one(self, end_next: Callable[[Connection, Aftermaths], bool]) -> int:
+        """Each in a transaction of its own; how many they were, at most BATCH."""
+
+        def end() -> bool:
+            with self._engine.begin() as tx:
+                return end_next(tx, self._aftermaths)
+
+        return sum(1 for _ in takewhile(bool, (end() for _ in range(BATCH))))
+
+    def _spread(self) -> bool:
+        """Bring every cancel a step further; True when one has more to do at once."""
+        behind: UUID | None = None
+        busy = False
+        while True:
+            with self._engine.begin() as tx:
+                step = spread_next(tx, self._aftermaths, behind=behind)
+            if step is None:
+                return busy
+            behind, busy = step.id, busy or step.more
 
     def _sweep(self) -> None:
         """Seldom: it looks through the whole backlog, for rows that should not be there."""
         with self._engine.begin() as tx:
             dropped = drop_orphans(tx, seconds=ORPHAN_SECONDS, limit=BATCH)
+        with self._engine.begin() as tx:
+            released = release_stalled(tx, limit=BATCH)
+        if released:
+            log.warning("batch.stalled", released=released)
         for job_id in dropped:
             log.warning("outbox.orphan_dropped", job_id=str(job_id))
         self._swept = time.monotonic()

@@ -54,25 +54,29 @@ class Subject:
     traceparent: str | None
 
 
-def follow_end(tx: Connection, aftermaths: Aftermaths, subject: Subject, ending: Ending) -> None:
-    """Do what the kind needs done; a fault there is logged and does not keep the job from ending.
+def follow_end(
+    tx: Connection, aftermaths: Aftermaths, subject: Subject, ending: Ending
+) -> list[UUID]:
+    """Do what the kind needs done, and return the jobs that it began; a fault there is logged and does not
+    keep the job from ending.
 
     Locks taken here come before the job's own row, as they do where a handler settles: so the two
     can't deadlock.
     """
     aftermath = aftermaths.get(subject.kind)
     if aftermath is None:
-        return
+        return []
     try:
         with tx.begin_nested():
             job = aftermath.contract.read(subject.version, subject.payload)
-            _enqueue(tx, subject, aftermath.ended(tx, job, ending))
+            return _enqueue(tx, subject, aftermath.ended(tx, job, ending))
     except (OperationalError, InterfaceError):
         raise
     except UnreadablePayload as unreadable:
         log.warning("aftermath.unreadable", job_id=str(subject.id), error=str(unreadable))
     except Exception:
         log.exception("aftermath.failed", job_id=str(subject.id), kind=subject.kind)
+    return []
 
 
 def follow_revival(tx: Connection, aftermaths: Aftermaths, subject: Subject) -> None:
@@ -83,12 +87,14 @@ def follow_revival(tx: Connection, aftermaths: Aftermaths, subject: Subject) -> 
         _enqueue(tx, subject, aftermath.revived(tx, job))
 
 
-def _enqueue(tx: Connection, subject: Subject, jobs: Sequence[JobContract]) -> None:
-    if jobs:
-        enqueue_many(
-            tx,
-            subject.tenant_id,
-            [NewJob(job=job) for job in jobs],
-            parent_id=subject.id,
-            traceparent=subject.traceparent,
-        )
+def _enqueue(tx: Connection, subject: Subject, jobs: Sequence[JobContract]) -> list[UUID]:
+    if not jobs:
+        return []
+    made = enqueue_many(
+        tx,
+        subject.tenant_id,
+        [NewJob(job=job) for job in jobs],
+        parent_id=subject.id,
+        traceparent=subject.traceparent,
+    )
+    return [one.id for one in made]

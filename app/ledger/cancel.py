@@ -8,6 +8,7 @@ from app.errors import Conflict, NotFound
 from app.ledger.aftermath import Aftermaths, Ending, Subject, follow_end
 from app.ledger.ending import end_from_outside, stand_still
 from app.ledger.job_error import job_error
+from app.ledger.spreading import spread_from_job
 from app.ledger.state import FINISHED, Event, State
 
 _SUBJECT = text("""
@@ -35,8 +36,9 @@ _PATIENCE = text("SET LOCAL lock_timeout = '3s'")
 def cancel(
     tx: Connection, aftermaths: Aftermaths, tenant_id: UUID | None, job_id: UUID, *, reason: str
 ) -> None:
-    """End the job as cancelled. A handler that runs it now learns of it at its next checkpoint, and
-    commits nothing more. A job that is cancelled already stays so. `tenant_id` None is any tenant's.
+    """End the job as cancelled, and from the commit of this on its children that have not ended, step by
+    step. A handler that runs it now learns of it at its next check, and commits nothing more. A job that
+    is cancelled already stays so. `tenant_id` None is any tenant's.
 
     Raises NotFound, and Conflict when the job has ended otherwise. A handler that has written to the
     job's row in its transaction (`ctx.progress`) makes this wait for it: an OperationalError after 3 s.
@@ -79,10 +81,11 @@ def _end(tx: Connection, aftermaths: Aftermaths, subject: Subject, reason: str) 
     """False, and nothing done, when the job has ended meanwhile."""
     error = job_error("cancelled", reason)
     with tx.begin_nested() as all_or_nothing:
-        follow_end(tx, aftermaths, subject, Ending(state=State.CANCELLED, error=error))
+        spared = follow_end(tx, aftermaths, subject, Ending(state=State.CANCELLED, error=error))
         job = stand_still(tx, subject.id)
         if job is not None and job.state not in FINISHED:
             end_from_outside(tx, subject.id, Event.CANCEL, error, was=job.state)
+            spread_from_job(tx, subject.tenant_id, subject.id, reason=reason, spared=spared)
             return True
         all_or_nothing.rollback()
     return False

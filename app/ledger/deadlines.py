@@ -17,7 +17,7 @@ _PASSED = text("""
 _LATER = text("""
     UPDATE deadlines SET deadline = clock_timestamp() + interval '5 seconds'
     FROM jobs WHERE jobs.id = deadlines.job_id AND deadlines.job_id = :job_id
-      AND jobs.state IN ('scheduled', 'queued', 'running') AND jobs.deadline IS NOT NULL
+      AND jobs.state IN ('waiting', 'scheduled', 'queued', 'running') AND jobs.deadline IS NOT NULL
 """)
 _DONE = text("DELETE FROM deadlines WHERE job_id = :job_id")
 

@@ -28,6 +28,8 @@ _END = text("""
         DELETE FROM in_flight USING moved WHERE in_flight.job_id = moved.id
     ), unboxed AS (
         DELETE FROM outbox USING moved WHERE outbox.job_id = moved.id
+    ), unheld AS (
+        DELETE FROM waiting USING moved WHERE waiting.job_id = moved.id
     )
     INSERT INTO job_history (tenant_id, job_id, at, event, from_state, to_state, attempt, detail)
     SELECT tenant_id, id, clock_timestamp(), :event, :was, :target, attempt, CAST(:error AS jsonb)
@@ -52,8 +54,8 @@ def stand_still(tx: Connection, job_id: UUID) -> Standing | None:
 def end_from_outside(
     tx: Connection, job_id: UUID, event: Event, error: JobError, *, was: State
 ) -> None:
-    """Move a job that stands still to where `event` leads, out of the outbox and off the list of those
-    in flight.
+    """Move a job that stands still to where `event` leads, out of the outbox and off the lists of those
+    that wait or are in flight.
     """
     tx.execute(
         _END,

@@ -1,15 +1,17 @@
 """Put work into the ledger, inside the caller's own transaction: it is there if and only if they commit."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, TextClause, text
 
 from app.ids import new_id
 from app.ledger.contract import JobContract
+from app.ledger.prerequisites import Otherwise, Prerequisites, add_edges, stand_before
+from app.ledger.state import State
 
 OUTBOX_CHANNEL = "millrace_outbox"
 """NOTIFY on this channel, with no payload, says that the outbox has something new."""
@@ -39,6 +41,40 @@ _INSERT = text("""
     )
     SELECT id, pg_notify('millrace_outbox', '') FROM job
 """)
+# As above, for jobs that may have to wait, or that belong to a batch.
+_INSERT_FLOW = text("""
+    WITH wanted AS (
+        SELECT * FROM jsonb_to_recordset(CAST(:jobs AS jsonb)) AS j(
+            id uuid, kind text, version int, queue text, payload jsonb, max_attempts int,
+            run_at timestamptz, deadline timestamptz, unique_key text,
+            state text, batch_id uuid, shard smallint, waits_for int, doom text)
+    ), job AS (
+        INSERT INTO jobs (id, tenant_id, kind, version, queue, state, payload, max_attempts,
+                          run_at, deadline, unique_key, parent_id, batch_id, batch_shard, traceparent)
+        SELECT id, :tenant_id, kind, version, queue, state, payload, max_attempts,
+               coalesce(run_at, clock_timestamp()), deadline, unique_key, :parent_id, batch_id, shard,
+               :traceparent
+        FROM wanted
+        ON CONFLICT (tenant_id, kind, unique_key) WHERE unique_key IS NOT NULL DO NOTHING
+        RETURNING id, tenant_id, queue, state, run_at, deadline
+    ), timed AS (
+        INSERT INTO deadlines (job_id, deadline)
+        SELECT id, deadline FROM job WHERE deadline IS NOT NULL
+    ), held AS (
+        INSERT INTO waiting (job_id, batch_id, shard, waits_for, doom)
+        SELECT id, batch_id, shard, waits_for, doom FROM wanted
+        WHERE id IN (SELECT id FROM job WHERE state = 'waiting')
+    ), boxed AS (
+        INSERT INTO outbox (job_id, tenant_id, queue, run_at)
+        SELECT id, tenant_id, queue, run_at FROM job WHERE state = 'scheduled'
+    ), logged AS (
+        INSERT INTO job_history (tenant_id, job_id, at, event, to_state, attempt)
+        SELECT tenant_id, id, clock_timestamp(),
+               CASE state WHEN 'waiting' THEN 'wait' ELSE 'enqueue' END, state, 0
+        FROM job
+    )
+    SELECT id, pg_notify('millrace_outbox', '') FROM job
+""")
 _EXISTING = text("""
     SELECT id FROM jobs WHERE tenant_id = :tenant_id AND kind = :kind AND unique_key = :unique_key
 """)
@@ -49,12 +85,29 @@ class NewJob:
     """A job to be. `run_at` in the past or None means now, by the database's clock. No attempt begins
     after `deadline`: a job that is still waiting then is dead. At most one job of a kind has a given
     `unique_key` in a tenant, for as long as that job is kept.
+
+    It waits until all the jobs `after`, of the same tenant, have ended; `otherwise` says what becomes of
+    it when one of them has ended without success.
     """
 
     job: JobContract
     run_at: datetime | None = None
     deadline: datetime | None = None
     unique_key: str | None = None
+    after: Sequence[UUID] = ()
+    otherwise: Otherwise = Otherwise.DIE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """For `app.ledger.batches`: the batch that the jobs belong to, and which of its shards is the first
+    one's. Where it is `crowded`, they wait until the window has a place for them.
+    """
+
+    batch_id: UUID
+    shards: int
+    first: int
+    crowded: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +126,20 @@ def enqueue(
     run_at: datetime | None = None,
     deadline: datetime | None = None,
     unique_key: str | None = None,
+    after: Sequence[UUID] = (),
+    otherwise: Otherwise = Otherwise.DIE,
     parent_id: UUID | None = None,
     traceparent: str | None = None,
 ) -> Enqueued:
-    """Add one job and its outbox row to the transaction `tx`."""
-    new = NewJob(job=job, run_at=run_at, deadline=deadline, unique_key=unique_key)
+    """Add one job to the transaction `tx`, with its outbox row unless it has to wait. See NewJob."""
+    new = NewJob(
+        job=job,
+        run_at=run_at,
+        deadline=deadline,
+        unique_key=unique_key,
+        after=after,
+        otherwise=otherwise,
+    )
     return enqueue_many(tx, tenant_id, [new], parent_id=parent_id, traceparent=traceparent)[0]
 
 
@@ -88,26 +150,53 @@ def enqueue_many(
     *,
     parent_id: UUID | None = None,
     traceparent: str | None = None,
+    place: Place | None = None,
 ) -> list[Enqueued]:
-    """Add jobs of one tenant in one statement; the answers are in the order of `jobs`."""
+    """Add jobs of one tenant, in one statement where none has to wait; the answers are in the order of
+    `jobs`. Raises NotFound for a job that is to be waited for and isn't there.
+    """
     ids = [new_id() for _ in jobs]
     rows = [_row(job_id, new) for job_id, new in zip(ids, jobs, strict=True)]
-    answer = tx.execute(
-        _INSERT,
-        {
-            "jobs": json.dumps(rows),
-            "tenant_id": tenant_id,
-            "parent_id": parent_id,
-            "traceparent": traceparent,
-        },
-    )
-    created = {row.id for row in answer}
+    origin = {"tenant_id": tenant_id, "parent_id": parent_id, "traceparent": traceparent}
+    awaited = {on_id for new in jobs for on_id in new.after}
+    if not awaited and place is None:
+        created = _insert(tx, _INSERT, rows, origin)
+    else:
+        states = stand_before(tx, tenant_id, awaited)
+        befores = [Prerequisites.of(states, new.after, new.otherwise) for new in jobs]
+        rows = [
+            {**row, **_standing(number, before, place)}
+            for number, (row, before) in enumerate(zip(rows, befores, strict=True))
+        ]
+        created = _insert(tx, _INSERT_FLOW, rows, origin)
+        add_edges(tx, tenant_id, {i: b for i, b in zip(ids, befores, strict=True) if i in created})
     return [
         Enqueued(job_id, True)
         if job_id in created
         else Enqueued(_existing(tx, tenant_id, new), False)
         for job_id, new in zip(ids, jobs, strict=True)
     ]
+
+
+def _insert(
+    tx: Connection,
+    statement: TextClause,
+    rows: Sequence[Mapping[str, object]],
+    origin: Mapping[str, object],
+) -> set[UUID]:
+    return {row.id for row in tx.execute(statement, {"jobs": json.dumps(rows), **origin})}
+
+
+def _standing(number: int, before: Prerequisites, place: Place | None) -> dict[str, object]:
+    """Where the job begins; `number` is its place among those that are added with it."""
+    crowded = place is not None and place.crowded
+    return {
+        "state": State.WAITING if crowded else before.begins,
+        "batch_id": None if place is None else str(place.batch_id),
+        "shard": None if place is None else (place.first + number) % place.shards,
+        "waits_for": before.waits_for,
+        "doom": before.doom,
+    }
 
 
 def _row(job_id: UUID, new: NewJob) -> dict[str, object]:

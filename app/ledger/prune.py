@@ -1,4 +1,5 @@
-"""Forget what has ended: finished jobs with all that belongs to them, closed dead letters, old incidents.
+"""Forget what has ended: finished jobs with all that belongs to them, batches, closed dead letters, old
+incidents.
 
 A job is walked to by its id, which sorts by creation, so that the rows which workers write all the time
 need no index on their end.
@@ -31,6 +32,11 @@ _JOBS = text("""
         DELETE FROM effects USING doomed WHERE effects.job_id = doomed.id
     ), letter AS (
         DELETE FROM dead_letters USING doomed WHERE dead_letters.job_id = doomed.id
+    ), waited AS (
+        DELETE FROM job_waits USING doomed WHERE job_waits.job_id = doomed.id
+    ), was_waited_for AS (
+        DELETE FROM job_waits USING doomed
+        WHERE job_waits.on_id = doomed.id AND job_waits.job_id NOT IN (SELECT id FROM doomed)
     ), job AS (
         DELETE FROM jobs USING doomed WHERE jobs.id = doomed.id
     )
@@ -43,6 +49,17 @@ _LETTERS = text("""
         WHERE state <> 'open' AND closed_at < clock_timestamp() - make_interval(days => :days)
           AND NOT EXISTS (SELECT FROM jobs j WHERE j.id = d.job_id)
         LIMIT :batch FOR UPDATE SKIP LOCKED)
+""")
+_BATCHES = text("""
+    WITH doomed AS MATERIALIZED (
+        SELECT id FROM batches b
+        WHERE id < :before AND finished_at < clock_timestamp() - make_interval(days => :days)
+          AND NOT EXISTS (SELECT FROM jobs j WHERE j.batch_id = b.id)
+        LIMIT :batch FOR UPDATE SKIP LOCKED
+    ), shard AS (
+        DELETE FROM batch_shards USING doomed WHERE batch_shards.batch_id = doomed.id
+    )
+    DELETE FROM batches USING doomed WHERE batches.id = doomed.id
 """)
 _INCIDENTS = text("""
     DELETE FROM incidents WHERE id IN (
@@ -64,7 +81,7 @@ class Pruned:
 
 def prune_jobs(tx: Connection, after: str | None, *, days: int, batch: int = BATCH) -> Pruned:
     """Look at the next `batch` jobs after the id `after` and remove those that ended more than `days`
-    ago, with their history, effects and closed dead letters. A job whose dead letter is open stays.
+    ago, with their history, effects, waits and closed dead letters. A job whose dead letter is open stays.
     """
     now: datetime = tx.execute(_NOW).scalar_one()
     before = _first_id(now - timedelta(days=days) + _CLOCKS_APART)
@@ -73,6 +90,13 @@ def prune_jobs(tx: Connection, after: str | None, *, days: int, batch: int = BAT
         {"after": after or _FIRST, "before": before, "days": days, "batch": batch},
     ).one()
     return Pruned(row.removed, str(row.last) if row.seen == batch else None)
+
+
+def prune_batches(tx: Connection, after: str | None, *, days: int, batch: int = BATCH) -> Pruned:
+    """Remove batches that ended more than `days` ago and have no job left."""
+    now: datetime = tx.execute(_NOW).scalar_one()
+    facts = {"before": _first_id(now - timedelta(days=days) + _CLOCKS_APART), "days": days}
+    return _until_less(tx.execute(_BATCHES, {**facts, "batch": batch}).rowcount, batch, after)
 
 
 def prune_dead_letters(

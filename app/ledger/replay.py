@@ -16,6 +16,7 @@ from app.errors import Conflict
 from app.ledger.aftermath import Aftermaths, Subject, follow_revival
 from app.ledger.cancel import be_patient, hasten, missing
 from app.ledger.contract import Catalog, UnreadablePayload
+from app.ledger.doomed import PREREQUISITE_FAILED
 from app.ledger.ending import stand_still
 from app.ledger.job_error import printable
 from app.ledger.state import State
@@ -42,10 +43,13 @@ _CHOSEN = f"""
       {_FITS}
 """
 _SELECT = f"""
-    SELECT j.id, j.tenant_id, j.kind, j.version, j.payload, j.traceparent, j.attempt
+    SELECT j.id, j.tenant_id, j.kind, j.version, j.payload, j.traceparent, j.attempt, j.batch_id,
+           (SELECT w.on_id FROM job_waits w
+            WHERE w.job_id = j.id AND w.ended = 'dead' AND w.otherwise <> 'run'
+            LIMIT 1) AS waits_in_vain
     {_CHOSEN}
       AND (CAST(:after AS uuid) IS NULL OR j.id > :after)
-"""
+"""  # noqa: S608
 _FIRST = "ORDER BY j.id LIMIT :limit"
 _OPEN = "AND d.state = 'open'"  # in these words the index is of use
 _BY_ID = "AND d.state IN ('open', 'discarded')"
@@ -57,6 +61,11 @@ _LOCK_BY_ID = text(f"{_SELECT} {_BY_ID} {_FIRST} {_LOCKED}")
 _OWN = text("""
     SELECT FROM jobs
     WHERE id = :job_id AND (CAST(:tenant_id AS uuid) IS NULL OR tenant_id = :tenant_id)
+""")
+# Of all of them before the first job moves, in the order in which everybody takes them.
+_LOCK_SHARDS = text("""
+    SELECT FROM batch_shards WHERE batch_id = ANY(:batch_ids)
+    ORDER BY batch_id, shard FOR NO KEY UPDATE
 """)
 # The deadline goes with its reminder, which would end the job again.
 _REPLAY = text("""
@@ -226,6 +235,9 @@ def replay(
         answer.job_ids.append(row.id)
         answer.by_kind[row.kind] += 1
         answer.upcast += facts["version"] != row.version
+    batch_ids = {row.batch_id for row in rows[:limit] if row.batch_id is not None}
+    if batch_ids and not dry_run:
+        tx.execute(_LOCK_SHARDS, {"batch_ids": list(batch_ids)})
     if wanted and not dry_run:
         tx.execute(_REPLAY, {"jobs": json.dumps(wanted), "reason": printable(reason)})
     return answer
@@ -252,7 +264,10 @@ def retry_job(
         hasten(tx, job_id)
         return
     if job.state is not State.DEAD:
-        raise Conflict(f"Job {job_id} is {job.state}; only a dead or a waiting job can be retried.")
+        raise Conflict(
+            f"Job {job_id} is {job.state}; only a dead job, or one that waits for its time, can be "
+            "retried."
+        )
     answer = replay(tx, catalog, aftermaths, DeadFilter(job_ids=[job_id]), reason=reason)
     for skipped in answer.skipped:
         raise Conflict(f"Job {job_id} can't run again: {skipped.reason}", code="unreadable_job")
@@ -286,6 +301,11 @@ def _revive(
     tx: Connection, catalog: Catalog, aftermaths: Aftermaths, row: Row[Any], *, dry_run: bool
 ) -> dict[str, Any]:
     """The job as it will run; raises UnreadablePayload when it can't."""
+    if row.waits_in_vain is not None:
+        raise UnreadablePayload(
+            f"It waits for job {row.waits_in_vain}, which is dead: replay that, and it follows.",
+            code=PREREQUISITE_FAILED,
+        )
     contract = catalog.get(row.kind)
     if contract is None:
         raise UnreadablePayload(f"There is no kind {row.kind!r} any more.", code="unknown_kind")

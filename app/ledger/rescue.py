@@ -107,6 +107,24 @@ _GHOSTS = text("""
 """)
 
 
+_STRAYS = text("""
+    WITH stray AS (
+        SELECT w.job_id FROM waiting w LEFT JOIN jobs j ON j.id = w.job_id
+        WHERE j.id IS NULL OR j.state <> 'waiting'
+        LIMIT :limit FOR UPDATE OF w SKIP LOCKED
+    )
+    DELETE FROM waiting USING stray WHERE waiting.job_id = stray.job_id RETURNING waiting.job_id
+""")
+# One that a cancel held when a place came free, and then let go of: nothing may be left to end after it.
+_STALLED = text("""
+    SELECT flow_fill(s.batch_id, s.shard) AS released
+    FROM (SELECT DISTINCT batch_id, shard FROM waiting WHERE batch_id IS NOT NULL) w
+    JOIN batch_shards s USING (batch_id, shard)
+    WHERE s.share > s.placed AND s.open > s.placed
+    ORDER BY s.batch_id, s.shard LIMIT :limit
+""")
+
+
 def rescue_expired_leases(tx: Connection, *, limit: int = 500) -> list[UUID]:
     """Running jobs whose worker let the lease run out, and whose message did not come back either."""
     facts = {"code": "lease_expired", "message": "The worker let its lease run out."}
@@ -148,9 +166,15 @@ def times_rescued(tx: Connection, job_id: UUID) -> int:
 
 
 def drop_orphans(tx: Connection, *, seconds: float, limit: int = 500) -> list[UUID]:
-    """Outbox rows long due whose job isn't `scheduled`, and in-flight rows whose job has ended: none
-    should exist, and a heap of them would stand before what is due.
+    """Outbox rows long due whose job isn't `scheduled`, in-flight rows whose job has ended, waiting rows of
+    jobs that don't wait: none should exist, and a heap of them would stand before what is due.
     """
     orphans = tx.execute(_ORPHANS, {"seconds": seconds, "limit": limit}).scalars()
     ghosts = tx.execute(_GHOSTS, {"limit": limit}).scalars()
-    return [*orphans, *ghosts]
+    strays = tx.execute(_STRAYS, {"limit": limit}).scalars()
+    return [*orphans, *ghosts, *strays]
+
+
+def release_stalled(tx: Connection, *, limit: int = 500) -> int:
+    """Jobs that wait for a place in their batch's window although there is one; how many they were."""
+    return sum(tx.execute(_STALLED, {"limit": limit}).scalars())

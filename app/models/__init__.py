@@ -4,6 +4,7 @@ from app.models.base import Base
 from app.models.console import ConsoleSession
 from app.models.contacts import Contact
 from app.models.failures import DeadLetter, Incident
+from app.models.flows import Batch, BatchShard, Cancellation, JobWait, Waiting
 from app.models.idempotency import IdempotencyKey
 from app.models.imports import Import, ImportChunk, ImportMapping
 from app.models.jobs import Deadline, Effect, InFlight, Job, JobHistory, Lock, Outbox
@@ -25,6 +26,9 @@ __all__ = [
     "SYSTEM_TENANT",
     "ApiKey",
     "Base",
+    "Batch",
+    "BatchShard",
+    "Cancellation",
     "CircuitBreaker",
     "CircuitChange",
     "ConsoleSession",
@@ -40,6 +44,7 @@ __all__ = [
     "Incident",
     "Job",
     "JobHistory",
+    "JobWait",
     "Lock",
     "Mail",
     "MailSuppression",
@@ -53,6 +58,7 @@ __all__ = [
     "Subscription",
     "Tenant",
     "Upload",
+    "Waiting",
     "WebhookAttempt",
     "WebhookDelivery",
     "WebhookEndpoint",

@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, Identity, Index, text
+from sqlalchemy import BigInteger, CheckConstraint, Identity, Index, SmallInteger, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.ids import new_id
@@ -12,13 +12,14 @@ from app.models.base import Base, CreatedAt, Json, TenantRef, Timestamp
 
 class Job(Base):
     """One piece of work. `attempt` counts the claims and is the fence: whoever holds the newest number
-    owns the job, and every write about a running job is guarded by it.
+    owns the job, and every write about a running job is guarded by it. Of an `awaited` job others wait
+    for the end.
     """
 
     __tablename__ = "jobs"
     __table_args__ = (
         CheckConstraint(
-            "state IN ('scheduled', 'queued', 'running', 'succeeded', 'dead', 'cancelled')",
+            "state IN ('waiting', 'scheduled', 'queued', 'running', 'succeeded', 'dead', 'cancelled')",
             name="state",
         ),
         CheckConstraint("attempt >= 0 AND max_attempts >= 1", name="attempts"),
@@ -32,6 +33,9 @@ class Job(Base):
         ),
         Index("ix_jobs_tenant_id_id", "tenant_id", "id"),
         Index("ix_jobs_parent_id", "parent_id", postgresql_where=text("parent_id IS NOT NULL")),
+        Index(
+            "ix_jobs_batch_id_id", "batch_id", "id", postgresql_where=text("batch_id IS NOT NULL")
+        ),
         {"postgresql_with": {"fillfactor": "80"}},
     )
 
@@ -48,6 +52,9 @@ class Job(Base):
     deadline: Mapped[Timestamp | None]
     unique_key: Mapped[str | None]
     parent_id: Mapped[UUID | None]
+    batch_id: Mapped[UUID | None]
+    batch_shard: Mapped[int | None] = mapped_column(SmallInteger)
+    awaited: Mapped[bool] = mapped_column(server_default=false())
     traceparent: Mapped[str | None]
     progress_done: Mapped[int | None] = mapped_column(BigInteger)
     progress_total: Mapped[int | None] = mapped_column(BigInteger)

@@ -7,7 +7,14 @@ from typing import Any, Protocol
 
 from sqlalchemy import Connection, TextClause, text
 
-from app.ledger.prune import BATCH, Pruned, prune_dead_letters, prune_incidents, prune_jobs
+from app.ledger.prune import (
+    BATCH,
+    Pruned,
+    prune_batches,
+    prune_dead_letters,
+    prune_incidents,
+    prune_jobs,
+)
 
 _KEYS = text("""
     DELETE FROM idempotency_keys WHERE ctid = ANY(ARRAY(
@@ -95,6 +102,7 @@ def _undo_data(tx: Connection, after: str | None, *, days: int, batch: int) -> P
 STEPS: Mapping[str, Step] = MappingProxyType(
     {
         "jobs": prune_jobs,
+        "batches": prune_batches,
         "dead_letters": prune_dead_letters,
         "incidents": prune_incidents,
         "idempotency_keys": _rows(_KEYS),
@@ -107,7 +115,7 @@ STEPS: Mapping[str, Step] = MappingProxyType(
         "import_undo_data": _undo_data,
     }
 )
-"""In this order: dead letters hold on to jobs, incidents to dead letters."""
+"""In this order: jobs hold on to batches, dead letters to jobs, incidents to dead letters."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -49,6 +49,26 @@ UNLAWFUL: Mapping[str, str] = MappingProxyType(
                        WHERE job_id IS NOT NULL GROUP BY job_id) l ON l.job_id = d.job_id
             WHERE deaths IS DISTINCT FROM letters
         """,
+        "a batch counts its jobs as they ended": """
+            SELECT NULL::uuid, format('%%s of batch %%s, shard %%s: %%s', j.jobs, s.batch_id, s.shard, s)
+            FROM batch_shards s CROSS JOIN LATERAL (
+                SELECT count(*) AS jobs, count(*) FILTER (WHERE state = 'succeeded') AS succeeded,
+                       count(*) FILTER (WHERE state = 'dead') AS dead,
+                       count(*) FILTER (WHERE state = 'cancelled') AS cancelled
+                FROM jobs WHERE batch_id = s.batch_id AND batch_shard = s.shard) j
+            WHERE (s.total, s.open, s.placed, s.succeeded, s.dead, s.cancelled)
+                  <> (j.jobs, 0, 0, j.succeeded, j.dead, j.cancelled)
+        """,
+        "nothing begins before what it waits for has ended": """
+            SELECT w.job_id, format('began %%s before %%s ended', ended.at - begun.at, w.on_id)
+            FROM job_waits w
+            CROSS JOIN LATERAL (SELECT min(at) AS at FROM job_history
+                                WHERE job_id = w.job_id AND event = 'claim') begun
+            CROSS JOIN LATERAL (SELECT min(at) AS at FROM job_history
+                                WHERE job_id = w.on_id
+                                  AND to_state IN ('succeeded', 'dead', 'cancelled')) ended
+            WHERE begun.at < ended.at OR (begun.at IS NOT NULL AND ended.at IS NULL)
+        """,
         "a dead job, and no other, has an open letter": """
             SELECT j.id, format('%%s, with %%s open letters', j.state, count(d.id))
             FROM jobs j LEFT JOIN dead_letters d ON d.job_id = j.id AND d.state = 'open'
@@ -61,7 +81,15 @@ STUCK: Mapping[str, str] = MappingProxyType(
     {
         "every job has ended": """
             SELECT id, format('%%s since %%s', state, coalesce(started_at, queued_at, created_at))
-            FROM jobs WHERE state IN ('scheduled', 'queued', 'running')
+            FROM jobs WHERE state IN ('waiting', 'scheduled', 'queued', 'running')
+        """,
+        "nothing waits": "SELECT job_id, format('waits for %%s', waits_for) FROM waiting",
+        "every cancel has arrived": """
+            SELECT job_id, format('of batch %%s, since %%s', batch_id, created_at) FROM cancellations
+        """,
+        "every batch has ended": """
+            SELECT NULL::uuid, format('%%s %%s: %%s shards are open', name, id, open_shards)
+            FROM batches WHERE finished_at IS NULL
         """,
         "nobody holds a lease": "SELECT id, state FROM jobs WHERE lease_until IS NOT NULL",
         "the outbox is empty": "SELECT job_id, 'in the outbox' FROM outbox",

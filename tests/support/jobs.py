@@ -81,8 +81,10 @@ _OUT_OF_PLACE = text("""
     SELECT id, state FROM jobs
     WHERE (state IN ('queued', 'running')) <> (id IN (SELECT job_id FROM in_flight))
        OR (state = 'scheduled') <> (id IN (SELECT job_id FROM outbox))
+       OR (state = 'waiting') <> (id IN (SELECT job_id FROM waiting))
     UNION ALL SELECT job_id, 'no job' FROM in_flight WHERE job_id NOT IN (SELECT id FROM jobs)
     UNION ALL SELECT job_id, 'no job' FROM outbox WHERE job_id NOT IN (SELECT id FROM jobs)
+    UNION ALL SELECT job_id, 'no job' FROM waiting WHERE job_id NOT IN (SELECT id FROM jobs)
 """)
 
 
@@ -191,7 +193,9 @@ def backdate(engine: Engine, job_id: UUID, *, seconds: float) -> None:
 
 
 def assert_in_its_place(engine: Engine) -> None:
-    """Every job that is queued or running is in flight, every scheduled one in the outbox; no other."""
+    """Every job that is queued or running is in flight, every scheduled one in the outbox, every waiting
+    one among those that wait; no other.
+    """
     with engine.connect() as tx:
         wrong = tx.execute(_OUT_OF_PLACE).all()
     assert wrong == []

@@ -6,6 +6,12 @@ from app.ledger.state import FINISHED, TRANSITIONS, Event, State
 
 EDGES = {
     (Event.ENQUEUE, None, State.SCHEDULED),
+    (Event.WAIT, None, State.WAITING),
+    (Event.RELEASE, State.WAITING, State.SCHEDULED),
+    (Event.GIVE_UP, State.WAITING, State.DEAD),
+    (Event.EXPIRE, State.WAITING, State.DEAD),
+    (Event.CANCEL, State.WAITING, State.CANCELLED),
+    (Event.REVIVE, State.DEAD, State.WAITING),
     (Event.DISPATCH, State.SCHEDULED, State.QUEUED),
     (Event.CLAIM, State.QUEUED, State.RUNNING),
     (Event.TAKE_OVER, State.RUNNING, State.RUNNING),
@@ -49,7 +55,7 @@ def test_the_only_way_out_of_a_finished_state_is_the_replay_of_a_dead_job() -> N
         for source in move.sources & FINISHED
         if move.target != source
     }
-    assert ways_out == {(Event.REPLAY, State.DEAD)}
+    assert ways_out == {(Event.REPLAY, State.DEAD), (Event.REVIVE, State.DEAD)}
 
 
 def test_every_state_can_be_reached_and_every_open_state_can_end() -> None:

@@ -32,7 +32,7 @@ from app.ledger import store
 from app.ledger.aftermath import Aftermaths, Ending, Subject, follow_end
 from app.ledger.burial import record_death
 from app.ledger.contract import JobContract, UnreadablePayload
-from app.ledger.enqueue import NewJob, enqueue_many
+from app.ledger.flows import Flow, enqueue_flows
 from app.ledger.job_error import JobError, describe_exception, job_error
 from app.ledger.retry import dice, retry_delay_seconds
 from app.ledger.state import Event, State
@@ -325,15 +325,9 @@ def _die(tx: Connection, aftermaths: Aftermaths, job: Claimed, error: JobError) 
     record_death(tx, job.id, job.kind, error)
 
 
-def _enqueue_children(tx: Connection, job: Claimed, children: Sequence[JobContract]) -> None:
+def _enqueue_children(tx: Connection, job: Claimed, children: Sequence[Flow]) -> None:
     if children:
-        enqueue_many(
-            tx,
-            job.tenant_id,
-            [NewJob(job=child) for child in children],
-            parent_id=job.id,
-            traceparent=job.traceparent,
-        )
+        enqueue_flows(tx, job.tenant_id, children, parent_id=job.id, traceparent=job.traceparent)
 
 
 def _refused(outcome: object) -> Verdict:

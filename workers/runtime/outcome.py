@@ -3,14 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from app.ledger.contract import JobContract
+from app.ledger.flows import Flow
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """It worked; `then` is enqueued in the same commit, as children of this job."""
+    """It worked; `then` is enqueued in the same commit, as children of this job: jobs, chains, fan-ins and
+    batches.
+    """
 
-    then: Sequence[JobContract] = ()
+    then: Sequence[Flow] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,40 @@
+"""`millrace batches`: one batch of any tenant, looked at or cancelled."""
+
+import json
+from dataclasses import asdict
+from typing import Annotated
+from uuid import UUID
+
+import typer
+
+from app.terminal import AsJson, plain, transaction
+
+app = typer.Typer(no_args_is_help=True, help="One batch of jobs, of any tenant.")
+
+BatchId = Annotated[UUID, typer.Argument(metavar="BATCH")]
+Why = Annotated[str, typer.Option(help="Kept with each job, where its tenant sees it.")]
+
+
+@app.command()
+def show(batch_id: BatchId, as_json: AsJson = False) -> None:
+    """Show how far a batch is."""
+    from app.ledger.progress import load_batch
+
+    with transaction() as tx:
+        facts = asdict(load_batch(tx, None, batch_id))
+    if as_json:
+        typer.echo(json.dumps(facts, default=str))
+        return
+    for name, value in facts.items():
+        if value is not None:
+            typer.echo(f"{name:<14} {plain(str(value))}")
+
+
+@app.command()
+def cancel(batch_id: BatchId, reason: Why = "Cancelled by an operator.") -> None:
+    """Cancel all jobs of a batch that have not ended; the dispatcher reaches them within seconds."""
+    from app.ledger.spreading import cancel_batch
+
+    with transaction() as tx:
+        cancel_batch(tx, None, batch_id, reason=reason)
+    typer.echo(f"{batch_id} is being cancelled")
