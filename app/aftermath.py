@@ -1,7 +1,15 @@
 """What follows when a job of a kind ends without success, or is replayed: the product's own table."""
 
+from app.exports import aftermath as exports
 from app.imports import aftermath as imports
-from app.jobs import ImportApplyAll, ImportChunk, ImportPlan, ImportUndoChunk, WebhookDeliver
+from app.jobs import (
+    ExportTable,
+    ImportApplyAll,
+    ImportChunk,
+    ImportPlan,
+    ImportUndoChunk,
+    WebhookDeliver,
+)
 from app.ledger.aftermath import Aftermath, Aftermaths
 from app.webhooks import aftermath as webhooks
 
@@ -17,5 +25,6 @@ AFTERMATHS: Aftermaths = {
             ended=webhooks.deliver_ended,
             revived=webhooks.deliver_revived,
         ),
+        Aftermath(contract=ExportTable, ended=exports.table_ended, revived=exports.table_revived),
     )
 }

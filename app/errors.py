@@ -6,6 +6,7 @@
     │   ├── Forbidden               403  a signed-in browser's request that isn't from our own page
     │   ├── NotFound                404
     │   ├── Conflict                409  not in the state that it is in
+    │   ├── Gone                    410  it was here, and was kept for as long as promised
     │   ├── TooLarge                413
     │   ├── UnsupportedMediaType    415
     │   ├── Unprocessable           422  well-formed, but it can't be done as asked
@@ -74,6 +75,14 @@ class Conflict(InvalidRequest):
     status = 409
     title = "Conflict"
     code = "conflict"
+
+
+class Gone(InvalidRequest):
+    """It was there, and isn't kept any longer."""
+
+    status = 410
+    title = "Gone"
+    code = "gone"
 
 
 class TooLarge(InvalidRequest):

@@ -11,6 +11,7 @@ from app.api import (
     batches,
     contacts,
     dead_letters,
+    exports,
     health,
     import_actions,
     import_events,
@@ -59,6 +60,7 @@ ROUTES = (
     subscription,
     webhook_endpoints,
     webhook_deliveries,
+    exports,
     health,
 )
 

@@ -96,6 +96,20 @@ class Settings(BaseSettings):
         default=100, description="Imports of one tenant that may be queued or running at once."
     )
 
+    export_max_open: Annotated[int, Field(ge=1)] = Field(
+        default=5, description="Exports of one tenant that may be queued or running at once."
+    )
+    export_max_rows: Annotated[int, Field(ge=1)] = Field(
+        default=20_000_000,
+        description="The longest export; it has to be made within one job's time.",
+    )
+    export_keep_days: Annotated[int, Field(ge=1)] = Field(
+        default=7, description="How long the file of an export or a report is kept."
+    )
+    export_link_seconds: Annotated[float, Field(ge=1, le=604_800)] = Field(
+        default=300.0, description="How long a download link of the object store is good for."
+    )
+
     db_pool_size: Annotated[int, Field(ge=1)] = Field(
         default=10, description="Connections of one web process."
     )

@@ -116,6 +116,19 @@ class Storage:
             ExpiresIn=seconds,
         )
 
+    def presign_download(self, key: str, *, seconds: int, filename: str, content_type: str) -> str:
+        """A URL that gives the object to anybody who has it, for so long, to be saved as `filename` (ASCII)."""
+        return self._presigner.generate_presigned_url(
+            "get_object",
+            Params={
+                "Bucket": self.bucket,
+                "Key": key,
+                "ResponseContentDisposition": f'attachment; filename="{filename}"',
+                "ResponseContentType": content_type,
+            },
+            ExpiresIn=seconds,
+        )
+
     def list_parts(self, key: str, upload_id: str) -> list[StoredPart] | None:
         """The parts that have arrived, by number; None for an upload that is not open (any more)."""
         parts: list[StoredPart] = []

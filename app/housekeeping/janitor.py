@@ -1,5 +1,5 @@
-"""What nobody will read again in the object store: open multipart uploads, files of no import, and what
-imports needed only while they ran.
+"""What nobody will read again in the object store: open multipart uploads, files of no import, what imports
+needed only while they ran, and exports that have expired or came to nothing.
 """
 
 from datetime import datetime, timedelta
@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 import structlog
 from sqlalchemy import Engine, text
 
+from app.exports import files as exports
 from app.imports.direct import forget_abandoned
 from app.imports.files import import_of, useless_keys
 from app.settings import Settings
@@ -32,7 +33,7 @@ class Janitor:
         """Abort one batch of abandoned uploads, delete one page's orphans; True when pages are left."""
         before = self._now() - timedelta(seconds=self._seconds)
         for upload in self._storage.open_uploads(limit=BATCH):
-            if upload.begun_at < before and import_of(upload.key) is not None:
+            if upload.begun_at < before and _is_ours(upload.key):
                 self._storage.abort_multipart(upload.key, upload.id)
                 log.info("upload.aborted", key=upload.key)
         with self._engine.begin() as tx:
@@ -40,7 +41,7 @@ class Janitor:
         page = self._storage.list_objects("tenants/", after=self._after, limit=BATCH)
         old = [item.key for item in page if item.modified_at < before]
         with self._engine.connect() as tx:
-            useless = useless_keys(tx, old)
+            useless = useless_keys(tx, old) | exports.useless_keys(tx, old)
         for key in old:
             if key in useless:
                 self._storage.delete(key)
@@ -52,3 +53,7 @@ class Janitor:
         with self._engine.connect() as tx:
             now: datetime = tx.execute(text("SELECT clock_timestamp()")).scalar_one()
         return now
+
+
+def _is_ours(key: str) -> bool:
+    return import_of(key) is not None or exports.export_of(key) is not None

@@ -15,9 +15,9 @@ from app.imports import lifecycle
 from app.imports.preparing import rejected_keys
 from app.imports.rejected import header_line
 from app.imports.running import CHANGE_COLUMNS
-from app.imports.spreadsheet import csv_text
 from app.imports.targets import TARGETS
 from app.storage import Storage
+from app.tabular.spreadsheet import csv_text
 
 _REASONS = {
     "changed_since": "It was changed after the import.",

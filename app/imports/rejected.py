@@ -11,9 +11,9 @@ from hashlib import blake2b
 from typing import NamedTuple
 
 from app.imports.cleaning import Cleaner, Reject
-from app.imports.spreadsheet import csv_text
 from app.imports.storable import storable
 from app.tabular.batch import Batch
+from app.tabular.spreadsheet import csv_text
 
 OWN_COLUMNS = ("_row", "_column", "_error")
 DUPLICATE = "duplicate"

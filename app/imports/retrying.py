@@ -22,10 +22,10 @@ from app.imports.mapping import check_mapping
 from app.imports.options import ImportOptions, parse_options
 from app.imports.rejected import OWN_COLUMNS, Rejected, key_hashes, own_positions, read_facts
 from app.imports.rows import Read
-from app.imports.spreadsheet import unguarded
 from app.imports.targets import TARGETS
 from app.tabular.batch import Batch
 from app.tabular.layout import Layout
+from app.tabular.spreadsheet import unguarded
 
 _PARENT = text("""
     SELECT id, status, filename, dry_run, all_or_nothing, rejected, options, columns, fields, error

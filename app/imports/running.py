@@ -14,11 +14,11 @@ from app.imports.lifecycle import OpenImport
 from app.imports.reading import CleanChunk, Reader, clean_chunk, make_cleaner, make_reader
 from app.imports.rejected import Part, make_part
 from app.imports.retrying import ParentRows
-from app.imports.spreadsheet import csv_text
 from app.storage import Storage
 from app.tabular import packed
 from app.tabular.batch import Batch
 from app.tabular.records import read_range
+from app.tabular.spreadsheet import csv_text
 
 CHANGE_COLUMNS = ("_row", "action", "key", "field", "before", "after")
 _CSV = "text/csv"

@@ -1,6 +1,7 @@
 """What the product does in the background: the list of this folder, and the catalog that the workers serve."""
 
 from app.jobs.clean_up import CleanUp
+from app.jobs.export_table import ExportTable
 from app.jobs.import_apply_all import ImportApplyAll
 from app.jobs.import_chunk import ImportChunk
 from app.jobs.import_finished_mail import ImportFinishedMail
@@ -20,6 +21,7 @@ from app.ledger.contract import catalog
 __all__ = [
     "CATALOG",
     "CleanUp",
+    "ExportTable",
     "ImportApplyAll",
     "ImportChunk",
     "ImportFinishedMail",
@@ -44,6 +46,7 @@ CATALOG = catalog(
         ImportUndoChunk,
         ImportFinishedMail,
         PaymentApplyEvent,
+        ExportTable,
         ReportDaily,
         ReportReadyMail,
         WelcomeMail,

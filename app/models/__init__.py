@@ -3,6 +3,7 @@
 from app.models.base import Base
 from app.models.console import ConsoleSession
 from app.models.contacts import Contact
+from app.models.exports import Export
 from app.models.failures import DeadLetter, Incident
 from app.models.flows import Batch, BatchShard, Cancellation, JobWait, Waiting
 from app.models.idempotency import IdempotencyKey
@@ -36,6 +37,7 @@ __all__ = [
     "DeadLetter",
     "Deadline",
     "Effect",
+    "Export",
     "IdempotencyKey",
     "Import",
     "ImportChunk",

@@ -64,6 +64,14 @@ _EVENTS = text("""
           AND NOT EXISTS (SELECT FROM webhook_deliveries d WHERE d.event_id = e.id)
         ORDER BY created_at LIMIT :batch FOR UPDATE SKIP LOCKED)
 """)
+# The objects of expired ones are the janitor's.
+_EXPORTS = text("""
+    DELETE FROM exports WHERE ctid = ANY(ARRAY(
+        SELECT ctid FROM exports
+        WHERE finished_at < clock_timestamp() - make_interval(days => :days)
+          AND (expires_at IS NULL OR expires_at < clock_timestamp())
+        LIMIT :batch FOR UPDATE SKIP LOCKED))
+""")
 # Before-images are most of what an import leaves behind; without them it can't be undone any more.
 _UNDO_DATA = text("""
     UPDATE import_chunks SET before = NULL, inserted_ids = NULL
@@ -112,6 +120,7 @@ STEPS: Mapping[str, Step] = MappingProxyType(
         "payment_events": _rows(_PAYMENT_EVENTS),
         "webhook_deliveries": _rows(_DELIVERIES),
         "webhook_events": _rows(_EVENTS),
+        "exports": _rows(_EXPORTS),
         "import_undo_data": _undo_data,
     }
 )

@@ -2,6 +2,7 @@
 
 from workers.handlers import (
     clean_up,
+    export_table,
     import_apply_all,
     import_chunk,
     import_finished_mail,
@@ -20,6 +21,7 @@ from workers.handlers import (
 
 __all__ = [
     "clean_up",
+    "export_table",
     "import_apply_all",
     "import_chunk",
     "import_finished_mail",

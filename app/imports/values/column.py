@@ -11,6 +11,8 @@ from typing import Annotated, ClassVar, Literal, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
+from app.tabular.spreadsheet import unguarded
+
 MAX_SHOWN_CHARS = 60
 
 
@@ -54,13 +56,18 @@ class Parsed:
 
 
 class Column:
-    """Cells without the white space around them; `whole` is all of them in one, for checks at C speed."""
+    """Cells without the white space around them, and without the quote that keeps a spreadsheet from taking
+    them for a formula; `whole` is all of them in one, for checks at C speed.
+    """
 
     __slots__ = ("cells", "whole")
 
     def __init__(self, cells: Sequence[str]) -> None:
         self.cells = list(map(str.strip, cells))
         self.whole = "".join(self.cells)
+        if "'" in self.whole and any(cell[:1] == "'" for cell in self.cells):
+            self.cells = list(map(unguarded, self.cells))
+            self.whole = "".join(self.cells)
 
     def lines(self) -> str:
         """A cell a line, for expressions that take a column at a time."""

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.imports.spreadsheet import csv_text, guarded, unguarded
+from app.tabular.spreadsheet import csv_text, guarded, unguarded
 
 ODD = st.text(
     alphabet=st.sampled_from("=+-@'\"\t\r\n ,;a1.(\u3000\xa0\u200b\ufeff\uff1d\uff0b\uff0d\uff20")

@@ -1,0 +1,73 @@
+"""From an order to a file in the object store."""
+
+import time
+from collections.abc import Callable
+from contextlib import closing
+from typing import Protocol
+
+from sqlalchemy import Connection
+
+from app.errors import Unprocessable
+from app.exports.file_format import FORMATS
+from app.exports.lifecycle import Work
+from app.exports.object_writer import ObjectWriter, Stored
+from app.exports.order import Format
+from app.exports.rows import copy_rows, select_rows, take_snapshot
+from app.storage import Storage
+
+TELL_SECONDS = 1.0
+
+
+class Watch(Protocol):
+    """Whoever follows an export: each call may raise, and then it comes to nothing."""
+
+    def uploading(self, upload_id: str) -> None:
+        """The multipart upload is open."""
+
+    def written(self, done: int, total: int) -> None:
+        """So many rows are written, of so many; about once a second."""
+
+
+def make_file(
+    db: Connection, storage: Storage, work: Work, watch: Watch, *, max_rows: int
+) -> tuple[Stored, int]:
+    """Write the rows that `db` sees, a connection at the beginning of its transaction, into `work.key`.
+
+    Returns the file and how many rows it has. Raises Unprocessable for what can never be written, and what
+    `watch` raises; then nothing of it stays in the store.
+    """
+    order = work.order
+    if work.left_open is not None:
+        storage.abort_multipart(*work.left_open)
+    take_snapshot(db)
+    chosen = select_rows(db, order, work.tenant_id, spread=order.format is not Format.PARQUET)
+    if chosen.rows > max_rows:
+        raise Unprocessable(
+            f"These are {chosen.rows:,} rows; an export has {max_rows:,} at most. Export them in "
+            "parts, by 'filter'.",
+            code="too_many_rows",
+        )
+    watch.written(0, chosen.rows)
+    tell = _now_and_then(lambda done: watch.written(done, chosen.rows))
+    rows = copy_rows(db, order, work.tenant_id, chosen.columns, guard=order.format is Format.CSV)
+    with (
+        closing(rows),
+        ObjectWriter(
+            storage, work.key, content_type=order.format.content_type, begun=watch.uploading
+        ) as sink,
+    ):
+        count = FORMATS[order.format](sink, rows, chosen.columns, seen=tell)
+        return sink.finish(), count
+
+
+def _now_and_then(tell: Callable[[int], None]) -> Callable[[int], None]:
+    """The same, but for calls that come too soon after the last one."""
+    told = time.monotonic()
+
+    def seen(done: int) -> None:
+        nonlocal told
+        if time.monotonic() - told >= TELL_SECONDS:
+            tell(done)
+            told = time.monotonic()
+
+    return seen
