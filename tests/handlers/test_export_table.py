@@ -26,8 +26,9 @@ from tests.support.exports import (
     published,
     run_export,
 )
-from tests.support.imports import accepted_import, counts, import_row, run_imports
+from tests.support.imports import accepted_import, counts, dispatch, import_row, run_imports
 from tests.support.runtime import Worker
+from tests.support.servers import Servers
 from workers.runtime.executor import Disposition
 
 ODD = (
@@ -282,3 +283,16 @@ def test_expired_rows_are_forgotten(
     set_columns(engine, "exports", export_id, expires_at=datetime(2026, 1, 1, tzinfo=UTC))
     with engine.connect() as tx:
         assert useless_keys(tx, [key]) == {key}
+
+
+def test_the_tenant_is_told_by_mail_once(
+    worker: Worker, engine: Engine, storage: Storage, tenant: Customer, servers: Servers
+) -> None:
+    export_id = order(engine, tenant.id)
+    run_export(worker, engine)
+    ((mail_job, kind),) = dispatch(engine)
+    assert kind == "mail.report_ready"
+    worker.deliver(mail_job)
+    (mail,) = servers.system.mails(recipient=tenant.email)
+    assert f"/v1/exports/{export_id}/download" in mail.text
+    assert export_row(engine, export_id)["filename"] in mail.text
