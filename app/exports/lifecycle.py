@@ -16,6 +16,7 @@ from app.jobs import ExportTable, ReportReadyMail
 from app.ledger.contract import JobContract
 from app.ledger.enqueue import enqueue
 from app.ledger.job_error import JobError
+from app.webhooks.emitting import emit
 
 RETRY_AFTER_SECONDS = 30
 
@@ -53,7 +54,7 @@ _FINISH = text("""
         rows_done = :rows, rows_total = :rows, bytes = :bytes, sha256 = :sha256, object_key = :key,
         upload_key = NULL, upload_id = NULL
     WHERE id = :id AND status = 'running'
-    RETURNING filename, expires_at
+    RETURNING filename, format, expires_at
 """)
 _END = text("""
     UPDATE exports SET status = :status, finished_at = clock_timestamp(), error = CAST(:error AS jsonb)
@@ -151,6 +152,15 @@ def finish(
     ).one_or_none()
     if ended is None:
         return ()
+    facts = {
+        "export_id": work.id,
+        "filename": ended.filename,
+        "format": ended.format,
+        "rows": rows,
+        "bytes": stored.bytes,
+        "expires_at": ended.expires_at,
+    }
+    emit(tx, work.tenant_id, "export.ready", facts)
     return (
         ReportReadyMail(
             title=ended.filename,
