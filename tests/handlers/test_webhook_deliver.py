@@ -268,10 +268,11 @@ def test_a_redelivery_takes_over_from_the_job_that_still_tries(
     former = run_due(worker, engine)
     with engine.begin() as tx:
         redeliver(tx, tenant.id, deliveries(engine)[-1].id)
-    run_due(worker, engine)
     requeue(engine, former)
     worker.deliver(former)
     assert job_facts(engine, former).state == "cancelled"
+    assert len(receiver.got) == 1
+    run_due(worker, engine)
     assert len(receiver.got) == 2
     assert deliveries(engine)[-1].state == "delivered"
 
@@ -317,7 +318,7 @@ def test_a_slow_drip_ends_in_time(
 ) -> None:  # fmt: skip
     from app.webhooks import sending
 
-    monkeypatch.setattr(sending, "SECONDS", 0.4)
+    monkeypatch.setattr(sending, "SECONDS", 1.5)
     add_endpoint(engine, tenant.id, receiver)
     emit_plan(engine, tenant.id)
     receiver.manners.extend([drips(b""), drips(HEAD + b"begin")])
@@ -326,4 +327,4 @@ def test_a_slow_drip_ends_in_time(
     slow, late = attempts(engine)
     assert (slow.status, "in time" in slow.error) == (None, True)
     assert (late.status, late.excerpt[:5]) == (200, "begin")
-    assert slow.duration_ms < 3000
+    assert slow.duration_ms < 6000

@@ -114,14 +114,14 @@ def test_a_slow_drip_ends_with_the_whole_time(
     began = time.monotonic()
     with pytest.raises(TimedOut):
         client.send("GET", receiver.url(), seconds=0.4)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 5
 
 
 def test_an_excerpt_is_what_came(receiver: Receiver, client: OutboundHttp) -> None:
     receiver.manners.extend([drips(HEAD + b"begin"), breaks_off, floods(10 * 1024 * 1024)])
     slow, broken, huge = (
-        client.send("GET", receiver.url(), seconds=0.4, max_bytes=1024, excerpt=True)
-        for _ in range(3)
+        client.send("GET", receiver.url(), seconds=seconds, max_bytes=1024, excerpt=True)
+        for seconds in (1.5, 20, 20)
     )
     assert slow.body.startswith(b"begin")
     assert broken.body == b"half"
