@@ -31,7 +31,7 @@ from tests.support.payments import (
 from tests.support.servers import Servers
 from tests.support.web import Web
 
-EVENTS, DELIVERIES, OVER_HTTP, AT_LAST = 1000, 10_000, 150, 60
+EVENTS, DELIVERIES, OVER_HTTP, AT_LAST = 1000, 10_000, 100, 40
 TENANTS, PER_TENANT = 25, 4
 STATUSES = ("active", "past_due", "unpaid", "trialing", "paused")
 
