@@ -113,6 +113,7 @@ def apply_event(tx: Connection, event_id: UUID, *, job_id: UUID) -> str:
     if facts.subscription_id is not None:
         _apply(tx, event, facts, tenant_id)
         _tell(tx, event_id, taken, facts, tenant_id, job_id)
+    if facts.standing is not None:
         follow_subscriptions(tx, tenant_id)
     return _mark(tx, event_id, "applied", tenant_id=tenant_id)
 

@@ -207,7 +207,7 @@ def test_all_that_an_event_changes_is_one_commit(
         raise ConnectionError("half-way")
 
     with monkeypatch.context() as patch:
-        patch.setattr(apply, "follow_subscriptions", broken)
+        patch.setattr(apply, "_tell", broken)
         from tests.support.payments import _due, requeue_and_deliver
 
         (job_id,) = _due(engine)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from threading import Barrier
 from uuid import UUID
 
@@ -79,7 +80,7 @@ def test_whose_the_customer_is_comes_while_another_event_begins_to_wait(
         with engine.connect() as tx:
             query = text("SELECT id FROM payment_events WHERE customer_id = :id ORDER BY id")
             one, two = tx.execute(query, {"id": f"cus_{n}"}).scalars()
-        at_once(lambda one=one: apply(one), lambda two=two: apply(two))
+        at_once(partial(apply, one), partial(apply, two))
     apply_due(worker, engine)
     assert set(states(engine).values()) == {"applied"}
     assert {row.status for row in subscriptions(engine).values()} == {"active"}
