@@ -30,10 +30,10 @@ SECONDS ?= 60
 # waiting, so there are more of them than cores.
 PROCESSES ?= $(shell cores=$$(getconf _NPROCESSORS_ONLN); echo $$(( cores < 5 ? cores + 1 : 6 )))
 
-.PHONY: help demo up down test lint contracts chaos bench fuzz lock clean
+.PHONY: help demo up down test lint contracts chaos bench fuzz local-ai lock clean
 
 help: ## Show this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 10
 
 demo: $(STAMP) ## Start everything, import a sample CSV, show what happened, stop everything
 	@$(PYTHON) -m infra.local demo
@@ -63,6 +63,10 @@ chaos: $(STAMP) ## Strike the running system with faults and check its books; SE
 fuzz: $(STAMP) ## Feed the reader of tables with what breaks readers; SECONDS=3600
 	@$(PYTHON) -m tests.fuzz --seconds $(SECONDS)
 
+local-ai: $(STAMP) ## Install the local embedding model beside the environment, and test it
+	@library=$$($(PYTHON) -c 'from infra.local.locked import packages; print(packages("local-ai"))' | tail -n 1) \
+		&& PYTHONPATH=$$library $(PYTEST) -q tests/unit/test_ai_local_model.py
+
 bench: $(STAMP) ## Run the paired benchmarks; NAME=import runs one
 	@$(PYTHON) -m bench $(NAME)
 
@@ -72,6 +76,7 @@ lock: $(STAMP) ## Pin every dependency again, with hashes
 	@$(VENV)/bin/$(LOCK) --extra worker -c requirements/dev.txt -o requirements/worker.txt
 	@$(VENV)/bin/$(LOCK) --extra worker --extra flower -c requirements/dev.txt -o requirements/flower.txt
 	@$(VENV)/bin/$(LOCK_GROUP) --group bench -o requirements/bench.txt
+	@$(VENV)/bin/$(LOCK_GROUP) --group local-ai -c requirements/dev.txt -o requirements/local-ai.txt
 	@$(VENV)/bin/$(LOCK_GROUP) --group fuzz -o requirements/fuzz.txt
 
 clean: ## Stop everything and delete what was made here: environment, data, caches

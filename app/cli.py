@@ -2,6 +2,7 @@
 
 import json
 import sys
+from decimal import Decimal, InvalidOperation
 from importlib import import_module
 from importlib.metadata import entry_points
 from importlib.util import find_spec
@@ -26,6 +27,8 @@ from app.broker import topology
 from app.errors import MillraceError
 from app.settings import Settings, get_settings
 from app.terminal import AsJson, transaction
+
+MAX_BUDGET = 1_000_000_000
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 tenants = typer.Typer(no_args_is_help=True, help="The customers.")
@@ -66,12 +69,15 @@ def dispatcher() -> None:
 @app.command()
 def migrate() -> None:
     """Bring the database to this version's schema and standard schedules; safe to repeat."""
+    from app.ai.vectors import prepare
     from app.migrations.run import upgrade
     from app.schedules.defaults import install_defaults
 
     upgrade(get_settings())
     with transaction() as tx:
         install_defaults(tx)
+    with transaction() as tx:
+        prepare(tx)
 
 
 @tenants.command("create")
@@ -153,6 +159,30 @@ def set_limits(
     typer.echo(json.dumps(facts) if as_json else f"{tenant}: {words}")
 
 
+@tenants.command("budget")
+def set_budget(
+    tenant: Annotated[str, typer.Argument(help="Name or id.")],
+    amount: Annotated[
+        str | None, typer.Argument(help="For a calendar month, in the currency of the prices.")
+    ] = None,
+    default: Annotated[bool, typer.Option(help="Back to the settings' default.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a tenant may spend on AI this month, or set it. What stopped can then be replayed."""
+    from app import keys as store
+    from app.ai import budget
+
+    wanted = None if amount is None else _amount(amount)
+    with transaction() as tx:
+        tenant_id = store.find_tenant(tx, tenant)
+        if default or wanted is not None:
+            budget.set_budget(tx, tenant_id, wanted)
+        state = budget.budget_of(tx, tenant_id, get_settings().ai_monthly_budget)
+    facts = {"budget": str(state.budget), "spent": str(state.spent), "left": str(state.left)}
+    words = ", ".join(f"{name} {value}" for name, value in facts.items())
+    _print(facts, as_json, f"{tenant}: {words}")
+
+
 @keys.command("create")
 def create_key(
     tenant: Annotated[str, typer.Argument(help="Name or id.")],
@@ -207,6 +237,18 @@ def declare_topology() -> None:
     finally:
         connection.close()
     typer.echo("declared: " + ", ".join(queue.name for queue in topology.QUEUES))
+
+
+def _amount(words: str) -> Decimal:
+    from app.errors import Unprocessable
+
+    try:
+        amount = Decimal(words)
+    except InvalidOperation:
+        amount = Decimal("NaN")
+    if not amount.is_finite() or not 0 <= amount < MAX_BUDGET:
+        raise Unprocessable(f"{words!r} is no budget. Give a number, such as 25 or 0.50.")
+    return amount
 
 
 def main() -> None:

@@ -8,9 +8,11 @@ from fastapi import FastAPI
 
 from app.aftermath import AFTERMATHS
 from app.api import (
+    ai,
     batches,
     contacts,
     dead_letters,
+    documents,
     exports,
     health,
     import_actions,
@@ -61,6 +63,8 @@ ROUTES = (
     webhook_endpoints,
     webhook_deliveries,
     exports,
+    documents,
+    ai,
     health,
 )
 

@@ -1,6 +1,7 @@
 """Every setting of every process, read from the environment (`MILLRACE_*`) once per process."""
 
 from collections.abc import Mapping
+from decimal import Decimal
 from enum import StrEnum
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network
@@ -109,6 +110,30 @@ class Settings(BaseSettings):
     export_link_seconds: Annotated[float, Field(ge=1, le=604_800)] = Field(
         default=300.0, description="How long a download link of the object store is good for."
     )
+    ai_base_url: str | None = Field(
+        default=None,
+        description="An OpenAI-compatible endpoint, such as https://api.openai.com/v1; "
+        "None: the local model where its extra is installed.",
+    )
+    ai_api_key: SecretStr | None = None
+    ai_embedding_model: str = "text-embedding-3-small"
+    ai_embedding_dimensions: Annotated[int, Field(ge=1, le=16_000)] | None = Field(
+        default=None, description="Asked for where set; None: what the model gives."
+    )
+    ai_chat_model: str = "gpt-4o-mini"
+    ai_embedding_price: Annotated[Decimal, Field(ge=0)] = Decimal("0.02")
+    ai_chat_input_price: Annotated[Decimal, Field(ge=0)] = Decimal("0.15")
+    ai_chat_output_price: Annotated[Decimal, Field(ge=0)] = Decimal("0.60")
+    ai_monthly_budget: Annotated[Decimal, Field(ge=0)] = Field(
+        default=Decimal(10), description="Of a tenant that has none of its own."
+    )
+    ai_request_max_tokens: Annotated[int, Field(ge=16)] = 100_000
+    ai_request_max_inputs: Annotated[int, Field(ge=1)] = 256
+    ai_input_max_tokens: Annotated[int, Field(ge=16)] = 8_000
+    ai_passage_tokens: Annotated[int, Field(ge=16)] = 400
+    ai_answer_max_tokens: Annotated[int, Field(ge=16)] = 1_000
+    ai_requests_per_minute: Annotated[int, Field(ge=1)] = 500
+    ai_timeout: Seconds = 30.0
 
     db_pool_size: Annotated[int, Field(ge=1)] = Field(
         default=10, description="Connections of one web process."

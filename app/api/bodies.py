@@ -45,17 +45,18 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-def _storable(text: str) -> str:
+def storable(text: str) -> str:
+    """The text, if it can be kept. Raises ValueError."""
     if printable(text) != text:
         raise ValueError("Leave out NUL characters and lone surrogates.")
     return text
 
 
-Name = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_storable)]
+Name = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(storable)]
 Reason = Annotated[
     str,
     Field(min_length=3, max_length=500, description="Kept in the job's history."),
-    AfterValidator(_storable),
+    AfterValidator(storable),
 ]
 Moment = Annotated[AwareDatetime, Field(description="With its offset from UTC.")]
 

@@ -1,5 +1,8 @@
 """What the product does in the background: the list of this folder, and the catalog that the workers serve."""
 
+from app.jobs.ai_classify import AiClassify
+from app.jobs.ai_embed_contacts import AiEmbedContacts
+from app.jobs.ai_embed_documents import AiEmbedDocuments
 from app.jobs.clean_up import CleanUp
 from app.jobs.export_table import ExportTable
 from app.jobs.import_apply_all import ImportApplyAll
@@ -20,6 +23,9 @@ from app.ledger.contract import catalog
 
 __all__ = [
     "CATALOG",
+    "AiClassify",
+    "AiEmbedContacts",
+    "AiEmbedDocuments",
     "CleanUp",
     "ExportTable",
     "ImportApplyAll",
@@ -56,5 +62,8 @@ CATALOG = catalog(
         PaymentFailedMail,
         WebhookDeliver,
         CleanUp,
+        AiEmbedContacts,
+        AiEmbedDocuments,
+        AiClassify,
     )
 )

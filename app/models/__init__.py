@@ -1,5 +1,14 @@
 """Tables. Every one carries its tenant; ids are UUIDv7; times are `timestamptz`."""
 
+from app.models.ai import (
+    AiLabel,
+    AiPassage,
+    AiResult,
+    AiSpending,
+    AiSubject,
+    AiUsage,
+    Document,
+)
 from app.models.base import Base
 from app.models.console import ConsoleSession
 from app.models.contacts import Contact
@@ -25,6 +34,12 @@ from app.models.webhooks import (
 
 __all__ = [
     "SYSTEM_TENANT",
+    "AiLabel",
+    "AiPassage",
+    "AiResult",
+    "AiSpending",
+    "AiSubject",
+    "AiUsage",
     "ApiKey",
     "Base",
     "Batch",
@@ -36,6 +51,7 @@ __all__ = [
     "Contact",
     "DeadLetter",
     "Deadline",
+    "Document",
     "Effect",
     "Export",
     "IdempotencyKey",

@@ -1,8 +1,9 @@
 """Tenants and their API keys."""
 
+from decimal import Decimal
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, Index, text
+from sqlalchemy import BigInteger, CheckConstraint, Index, Numeric, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.ids import new_id
@@ -41,6 +42,8 @@ class Tenant(Base):
     import_max_rows: Mapped[int | None] = mapped_column(BigInteger)
     import_max_open: Mapped[int | None]
     """How many imports may be queued or running at once."""
+    ai_monthly_budget: Mapped[Decimal | None] = mapped_column(Numeric(20, 10))
+    """What language models may cost it in a calendar month (UTC)."""
     created_at: Mapped[CreatedAt]
 
 

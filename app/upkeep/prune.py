@@ -72,6 +72,33 @@ _EXPORTS = text("""
           AND (expires_at IS NULL OR expires_at < clock_timestamp())
         LIMIT :batch FOR UPDATE SKIP LOCKED))
 """)
+# What nothing points to: queries, and texts that have changed since. A claim that was given up goes too.
+_AI_RESULTS = text("""
+    DELETE FROM ai_results WHERE ctid = ANY(ARRAY(
+        SELECT r.ctid FROM ai_results r
+        WHERE created_at < clock_timestamp() - make_interval(days => :days)
+          AND NOT EXISTS (SELECT FROM ai_passages p
+                          WHERE p.tenant_id = r.tenant_id AND p.hash = r.hash)
+          AND NOT EXISTS (SELECT FROM ai_labels l
+                          WHERE l.tenant_id = r.tenant_id AND l.hash = r.hash)
+        ORDER BY created_at LIMIT :batch FOR UPDATE OF r SKIP LOCKED))
+""")
+_AI_SUBJECTS = text("""
+    DELETE FROM ai_subjects WHERE ctid = ANY(ARRAY(
+        SELECT s.ctid FROM ai_subjects s
+        WHERE NOT EXISTS (SELECT FROM contacts c WHERE c.id = s.id AND s.kind = 'contacts')
+          AND NOT EXISTS (SELECT FROM documents d WHERE d.id = s.id AND s.kind = 'documents')
+          AND seen_at < clock_timestamp() - interval '1 hour' AND :days > 0
+        LIMIT :batch FOR UPDATE OF s SKIP LOCKED))
+""")
+_AI_LABELS = text("""
+    DELETE FROM ai_labels WHERE ctid = ANY(ARRAY(
+        SELECT l.ctid FROM ai_labels l
+        WHERE NOT EXISTS (SELECT FROM contacts c WHERE c.id = l.subject_id AND l.kind = 'contacts')
+          AND NOT EXISTS (SELECT FROM documents d WHERE d.id = l.subject_id AND l.kind = 'documents')
+          AND created_at < clock_timestamp() - interval '1 hour' AND :days > 0
+        LIMIT :batch FOR UPDATE OF l SKIP LOCKED))
+""")
 # Before-images are most of what an import leaves behind; without them it can't be undone any more.
 _UNDO_DATA = text("""
     UPDATE import_chunks SET before = NULL, inserted_ids = NULL
@@ -122,9 +149,13 @@ STEPS: Mapping[str, Step] = MappingProxyType(
         "webhook_events": _rows(_EVENTS),
         "exports": _rows(_EXPORTS),
         "import_undo_data": _undo_data,
+        "ai_subjects": _rows(_AI_SUBJECTS),
+        "ai_labels": _rows(_AI_LABELS),
+        "ai_results": _rows(_AI_RESULTS),
     }
 )
-"""In this order: jobs hold on to batches, dead letters to jobs, incidents to dead letters."""
+"""In this order: jobs hold on to batches, dead letters to jobs, incidents to dead letters, and what models
+answered is held on to by who uses it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

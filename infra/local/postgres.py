@@ -4,6 +4,7 @@ import importlib.util
 import os
 import shutil
 import subprocess
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,6 +95,10 @@ class Postgres:
             if not _exists(connection, "pg_database", "datname", DATABASE):
                 create = sql.SQL("CREATE DATABASE {} OWNER {}")
                 connection.execute(create.format(sql.Identifier(DATABASE), sql.Identifier(ROLE)))
+        url = self.url(database=DATABASE, user=SUPERUSER)
+        # Only a superuser may; without it search by meaning reads the vectors itself.
+        with psycopg.connect(url, autocommit=True) as connection, suppress(psycopg.Error):
+            connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
 
     def is_ready(self) -> bool:
         try:

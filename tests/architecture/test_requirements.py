@@ -26,7 +26,13 @@ def requirements(path: Path) -> list[str]:
 
 def test_there_is_a_lock_for_each_image_and_one_for_all() -> None:
     images = {"flower", "web", "worker"}
-    assert {path.stem for path in FILES} == images | {"bench", "bootstrap", "dev", "fuzz"}
+    assert {path.stem for path in FILES} == images | {
+        "bench",
+        "bootstrap",
+        "dev",
+        "fuzz",
+        "local-ai",
+    }
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -54,5 +60,15 @@ def test_what_an_image_runs_is_what_was_tested(stem: str) -> None:
         name: (versions, everything.get(name))
         for name, versions in pins(FOLDER / f"{stem}.txt").items()
         if versions != everything.get(name)
+    }
+    assert different == {}
+
+
+def test_what_joins_the_product_in_a_process_agrees_with_it() -> None:
+    everything, extra = pins(FOLDER / "dev.txt"), pins(FOLDER / "local-ai.txt")
+    different = {
+        name: (versions, everything[name])
+        for name, versions in extra.items()
+        if name in everything and not versions <= everything[name]
     }
     assert different == {}

@@ -1,6 +1,9 @@
 """One handler per contract in `app/jobs`, in a file of the same name. Listed, not discovered."""
 
 from workers.handlers import (
+    ai_classify,
+    ai_embed_contacts,
+    ai_embed_documents,
     clean_up,
     export_table,
     import_apply_all,
@@ -20,6 +23,9 @@ from workers.handlers import (
 )
 
 __all__ = [
+    "ai_classify",
+    "ai_embed_contacts",
+    "ai_embed_documents",
     "clean_up",
     "export_table",
     "import_apply_all",
