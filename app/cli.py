@@ -26,7 +26,7 @@ from app import (
 from app.broker import topology
 from app.errors import MillraceError
 from app.settings import Settings, get_settings
-from app.terminal import AsJson, transaction
+from app.terminal import AsJson, table, transaction
 
 MAX_BUDGET = 1_000_000_000
 
@@ -181,6 +181,39 @@ def set_budget(
     facts = {"budget": str(state.budget), "spent": str(state.spent), "left": str(state.left)}
     words = ", ".join(f"{name} {value}" for name, value in facts.items())
     _print(facts, as_json, f"{tenant}: {words}")
+
+
+@tenants.command("retention")
+def set_retention(
+    tenant: Annotated[str | None, typer.Argument(help="Name or id; without it, everyone.")] = None,
+    keep: Annotated[
+        list[str] | None,
+        typer.Option(help="WHAT=DAYS, such as imports=90, or WHAT=default; repeatable."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show for how many days what has ended is kept, or change it for a tenant or for everyone.
+
+    Everyone is who has no choice of their own. What is older goes with the next clean-up, for good.
+    """
+    from dataclasses import asdict
+
+    from app import keys as store
+    from app.models import SYSTEM_TENANT
+    from app.retention import KEPT, chosen_words
+    from app.upkeep.kept import choose, terms
+
+    wanted = chosen_words(keep or (), of_tenant=tenant is not None)
+    with transaction() as tx:
+        tenant_id = SYSTEM_TENANT if tenant is None else store.find_tenant(tx, tenant)
+        for what, days in wanted.items():
+            choose(tx, tenant_id, what, days)
+        found = terms(tx, KEPT, default=get_settings().retention_days, tenant_id=tenant_id)
+    if as_json:
+        typer.echo(json.dumps([asdict(term) for term in found]))
+        return
+    rows = [(term.what, str(term.days), term.source, term.about) for term in found]
+    table(("WHAT", "DAYS", "SET BY", ""), rows)
 
 
 @keys.command("create")

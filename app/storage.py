@@ -53,6 +53,12 @@ class OpenUpload:
     begun_at: datetime
 
 
+UploadMarker = tuple[str, str]
+"""A place in the list of open uploads, in the store's own words: some name the last one that was listed,
+others the next.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class StoredObject:
     """An object; `size` is bytes, `modified_at` the store's own time."""
@@ -174,16 +180,28 @@ class Storage:
 
     def open_uploads(self, *, limit: int = 1000) -> list[OpenUpload]:
         """Multipart uploads that are open now, at most `limit`."""
+        return self.open_uploads_page(limit=limit)[0]
+
+    def open_uploads_page(
+        self, *, after: UploadMarker | None = None, limit: int = 1000
+    ) -> tuple[list[OpenUpload], UploadMarker | None]:
+        """Uploads that are open now, at most `limit`, and where the next page begins; None at the end."""
+        key, upload_id = after or ("", "")
         try:
-            answer = self._client.list_multipart_uploads(Bucket=self.bucket, MaxUploads=limit)
+            answer = self._client.list_multipart_uploads(
+                Bucket=self.bucket, MaxUploads=limit, KeyMarker=key, UploadIdMarker=upload_id
+            )
         except ClientError as error:
             if error.response["Error"]["Code"] != "NoSuchUpload":  # rclone's word for none
                 raise
-            return []
-        return [
+            return [], None
+        uploads = [
             OpenUpload(upload["Key"], upload["UploadId"], upload["Initiated"])
             for upload in answer.get("Uploads", [])
         ]
+        if not answer.get("IsTruncated"):
+            return uploads, None
+        return uploads, (answer["NextKeyMarker"], answer.get("NextUploadIdMarker", ""))
 
     def head(self, key: str) -> StoredObject | None:
         """What is known about the object; None when it isn't there."""
@@ -249,6 +267,20 @@ class Storage:
     def delete(self, key: str) -> None:
         """Delete the object; an absent one is fine."""
         self._client.delete_object(Bucket=self.bucket, Key=key)
+
+    def delete_below(self, prefix: str) -> int:
+        """Delete every object whose key begins with `prefix`, a page at a time; how many they were.
+
+        One by one: not every store that we know takes a list of keys.
+        """
+        if not prefix.endswith("/"):
+            raise ValueError(f"{prefix!r} is no folder")
+        number = 0
+        while page := self.list_objects(prefix):
+            for item in page:
+                self.delete(item.key)
+            number += len(page)
+        return number
 
 
 @lru_cache(maxsize=4)

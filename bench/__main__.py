@@ -8,6 +8,7 @@ from bench.report import OUT, Result, print_table
 
 NAMES = {
     "batch": "bench.batch",
+    "bloat": "bench.bloat",
     "csv_readers": "bench.csv_readers",
     "dispatch": "bench.dispatch",
     "import": "bench.csv_import",

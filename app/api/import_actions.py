@@ -22,6 +22,7 @@ from app.imports.lifecycle import cancel_import
 from app.imports.limits import check_open
 from app.imports.retrying import start_retry
 from app.imports.undoing import start_undo
+from app.retention import days_kept
 
 router = APIRouter(prefix="/v1", tags=["imports"])
 
@@ -77,7 +78,7 @@ def undo(
             tx,
             tenant_id,
             import_id,
-            days=place.settings.retention_days,
+            days=days_kept(tx, place.settings, tenant_id, "import_undo_data"),
             window=place.settings.import_parallel_chunks,
         )
         return accepted_answer(tx, import_id, request)

@@ -11,7 +11,7 @@ from app.exports import files as exports
 from app.imports.direct import forget_abandoned
 from app.imports.files import import_of, useless_keys
 from app.settings import Settings
-from app.storage import Storage
+from app.storage import Storage, UploadMarker
 
 log = structlog.get_logger()
 
@@ -28,14 +28,12 @@ class Janitor:
         self._storage = storage
         self._engine = engine
         self._after = ""
+        self._after_upload: UploadMarker | None = None
 
     def step(self) -> bool:
         """Abort one batch of abandoned uploads, delete one page's orphans; True when pages are left."""
         before = self._now() - timedelta(seconds=self._seconds)
-        for upload in self._storage.open_uploads(limit=BATCH):
-            if upload.begun_at < before and _is_ours(upload.key):
-                self._storage.abort_multipart(upload.key, upload.id)
-                log.info("upload.aborted", key=upload.key)
+        more = self._abort_uploads(before)
         with self._engine.begin() as tx:
             forget_abandoned(tx, seconds=self._seconds, limit=BATCH)
         page = self._storage.list_objects("tenants/", after=self._after, limit=BATCH)
@@ -47,7 +45,21 @@ class Janitor:
                 self._storage.delete(key)
                 log.info("upload.orphan_deleted", key=key)
         self._after = page[-1].key if len(page) == BATCH else ""
-        return len(page) == BATCH
+        return more or len(page) == BATCH
+
+    def _abort_uploads(self, before: datetime) -> bool:
+        """One page's; young uploads and others' stay, and must not hide what is behind them."""
+        marker, self._after_upload = (
+            self._after_upload,
+            None,
+        )  # a page that fails is not asked for again
+        page, following = self._storage.open_uploads_page(after=marker, limit=BATCH)
+        for upload in page:
+            if upload.begun_at < before and _is_ours(upload.key):
+                self._storage.abort_multipart(upload.key, upload.id)
+                log.info("upload.aborted", key=upload.key)
+        self._after_upload = following
+        return following is not None
 
     def _now(self) -> datetime:
         with self._engine.connect() as tx:

@@ -5,6 +5,7 @@ A job is walked to by its id, which sorts by creation, so that the rows which wo
 need no index on their end.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -17,13 +18,20 @@ _CLOCKS_APART = timedelta(days=1)
 """Ids are made by processes, whose clocks may be off; when a job ended, the database has written."""
 
 _NOW = text("SELECT clock_timestamp()")
+# The shortest retention that anybody has: jobs younger than that need no look.
+_BEFORE = text("""
+    SELECT clock_timestamp() - make_interval(days => least(CAST(:days AS int), min(days)))
+    FROM retention WHERE what = 'jobs'
+""")
 _JOBS = text("""
     WITH page AS MATERIALIZED (
         SELECT id FROM jobs WHERE id > :after AND id < :before ORDER BY id LIMIT :batch
     ), doomed AS MATERIALIZED (
         SELECT j.id FROM jobs j JOIN page USING (id)
         WHERE j.state IN ('succeeded', 'dead', 'cancelled')
-          AND j.finished_at < clock_timestamp() - make_interval(days => :days)
+          AND j.finished_at < clock_timestamp() - make_interval(days => coalesce(
+              (SELECT r.days FROM retention r WHERE r.tenant_id = j.tenant_id AND r.what = 'jobs'),
+              :days))
           AND NOT EXISTS (SELECT FROM dead_letters d WHERE d.job_id = j.id AND d.state = 'open')
         FOR UPDATE OF j SKIP LOCKED
     ), history AS (
@@ -46,7 +54,10 @@ _JOBS = text("""
 _LETTERS = text("""
     DELETE FROM dead_letters WHERE id IN (
         SELECT id FROM dead_letters d
-        WHERE state <> 'open' AND closed_at < clock_timestamp() - make_interval(days => :days)
+        WHERE state <> 'open'
+          AND closed_at < clock_timestamp() - make_interval(days => coalesce(
+              (SELECT r.days FROM retention r
+               WHERE r.tenant_id = d.tenant_id AND r.what = 'dead_letters'), :days))
           AND NOT EXISTS (SELECT FROM jobs j WHERE j.id = d.job_id)
         LIMIT :batch FOR UPDATE SKIP LOCKED)
 """)
@@ -73,18 +84,22 @@ _INCIDENTS = text("""
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """How many were removed, and where to go on; None when there is nothing more."""
+    """How many were removed, and where to go on; None when there is nothing more. `prefixes` are of
+    objects in the store that belonged to them, to be deleted after the commit.
+    """
 
     removed: int
     after: str | None
+    prefixes: Sequence[str] = ()
 
 
 def prune_jobs(tx: Connection, after: str | None, *, days: int, batch: int = BATCH) -> Pruned:
     """Look at the next `batch` jobs after the id `after` and remove those that ended more than `days`
-    ago, with their history, effects, waits and closed dead letters. A job whose dead letter is open stays.
+    ago (or than their tenant's own days, in the table `retention`), with their history, effects, waits and
+    closed dead letters. A job whose dead letter is open stays.
     """
-    now: datetime = tx.execute(_NOW).scalar_one()
-    before = _first_id(now - timedelta(days=days) + _CLOCKS_APART)
+    oldest_kept: datetime = tx.execute(_BEFORE, {"days": days}).scalar_one()
+    before = _first_id(oldest_kept + _CLOCKS_APART)
     row = tx.execute(
         _JOBS,
         {"after": after or _FIRST, "before": before, "days": days, "batch": batch},

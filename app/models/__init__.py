@@ -22,6 +22,7 @@ from app.models.mails import Mail, MailSuppression
 from app.models.outbound import CircuitBreaker, CircuitChange, RateLimit
 from app.models.payments import PaymentCustomer, PaymentEvent, Subscription
 from app.models.products import Product
+from app.models.retention import Retention
 from app.models.schedules import Schedule, ScheduleSlot
 from app.models.tenants import SYSTEM_TENANT, ApiKey, Tenant
 from app.models.uploads import Upload
@@ -71,6 +72,7 @@ __all__ = [
     "PaymentEvent",
     "Product",
     "RateLimit",
+    "Retention",
     "Schedule",
     "ScheduleSlot",
     "Subscription",

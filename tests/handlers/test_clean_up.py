@@ -13,10 +13,11 @@ from app.ledger.replay import DeadFilter, replay
 from app.ledger.state import Event
 from app.ledger.store import settle
 from app.models import SYSTEM_TENANT
+from app.retention import KEPT
 from app.settings import Settings
 from app.storage import Storage
-from app.upkeep import prune
-from app.upkeep.prune import Place, prune_some
+from app.upkeep.kept import Kept
+from app.upkeep.prune import Place, Round, prune_some
 from tests.support.clock import days_ago, set_columns
 from tests.support.customers import Customer
 from tests.support.imports import accepted_import, csv_bytes, run_imports
@@ -251,11 +252,11 @@ def small_batches(patch: pytest.MonkeyPatch, size: int, *, stop_at: int = 1 << 3
     """Batches of `size`, and an error in place of batch number `stop_at`. Returns what was begun."""
     begun: list[Place] = []
 
-    def some(tx: Any, place: Place, *, days: int) -> Place:
+    def some(tx: Any, kept: Any, place: Place, days: Any) -> Round:
         begun.append(place)
         if len(begun) == stop_at:
             raise ConnectionError("the worker is lost")
-        return prune_some(tx, place, days=days, batch=size)
+        return prune_some(tx, kept, place, days, batch=size)
 
     patch.setattr(handler, "prune_some", some)
     return begun
@@ -303,12 +304,12 @@ def test_only_one_cleans_up_at_a_time(
     second = add_queued(engine, SYSTEM_TENANT, CleanUp())
     seen: list[str] = []
 
-    def meanwhile(tx: Any, place: Place, *, days: int) -> Place:
+    def meanwhile(tx: Any, kept: Any, place: Place, days: Any) -> Round:
         if not seen:
             seen.append("first")
             assert worker.deliver(second) is Disposition.ACKNOWLEDGE
             seen.append(job_facts(engine, second).state)
-        return prune_some(tx, place, days=days)
+        return prune_some(tx, kept, place, days)
 
     monkeypatch.setattr(handler, "prune_some", meanwhile)
     first = clean(worker, engine)
@@ -334,12 +335,12 @@ def test_a_job_that_is_being_replayed_right_now_is_left_alone(
     assert jobs(engine) == {job_id}
 
 
-@pytest.mark.parametrize("step", prune.STEPS)
+@pytest.mark.parametrize("kept", KEPT, ids=lambda kept: kept.what)
 def test_every_step_says_that_it_goes_on_only_while_there_is_more(
-    engine: Engine, step: str
+    engine: Engine, kept: Kept
 ) -> None:
     with engine.begin() as tx:
-        assert prune.STEPS[step](tx, None, days=30, batch=10).after is None
+        assert kept.step(tx, None, days=30, batch=10).after is None
 
 
 class TestAnotherRetention:

@@ -106,6 +106,21 @@ def test_every_page_is_looked_at_and_then_it_begins_again(
         assert set(storage.keys()) == wanted
 
 
+@pytest.mark.usefixtures("small_pages")
+def test_uploads_that_stay_open_do_not_hide_the_abandoned_ones_behind_them(
+    storage: Storage, tenant: Customer, janitor: Janitor
+) -> None:
+    foreign = [f"backups/{number}" for number in range(5)]
+    abandoned = [object_key(tenant.id, new_id()) for _ in range(3)]
+    for key in (*foreign, *abandoned):
+        upload = storage.begin_multipart(key, content_type="text/csv")
+        storage.put_part(key, upload, 1, PART)
+    clean(janitor)
+    assert sorted(open_keys(storage)) == foreign
+    for each in storage.open_uploads():
+        storage.abort_multipart(each.key, each.id)
+
+
 def test_which_objects_belong_to_an_import(tenant: Customer) -> None:
     import_id = new_id()
     assert import_of(object_key(tenant.id, import_id)) == import_id

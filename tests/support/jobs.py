@@ -113,6 +113,13 @@ def count(engine: Engine, table: str) -> int:
         return number
 
 
+def jobs_of(engine: Engine, contract: type[JobContract]) -> set[UUID]:
+    """All jobs of the kind."""
+    with engine.connect() as tx:
+        query = text("SELECT id FROM jobs WHERE kind = :kind")
+        return set(tx.execute(query, {"kind": contract.spec.kind}).scalars())
+
+
 def add(engine: Engine, tenant_id: UUID, job: JobContract) -> UUID:
     with engine.begin() as tx:
         return enqueue(tx, tenant_id, job).id

@@ -1,0 +1,88 @@
+"""Everything that is forgotten some time after its end: one line each, in this order.
+
+Dead letters hold on to jobs, incidents to dead letters, and what it takes to undo an import goes before it.
+"""
+
+from collections.abc import Iterable
+from uuid import UUID
+
+from sqlalchemy import Connection
+
+from app.errors import Unprocessable
+from app.imports.pruning import prune_imports, prune_undo_data
+from app.ledger.prune import prune_dead_letters, prune_incidents, prune_jobs
+from app.settings import Settings
+from app.upkeep.kept import Kept, terms
+from app.upkeep.rows import rows
+
+MAX_DAYS = 36_500
+
+# A schedule's newest slot stays: it says when the schedule last ran.
+_NOT_THE_NEWEST = """NOT EXISTS (SELECT FROM schedules s
+                                 WHERE s.id = t.schedule_id AND s.last_slot_at = t.slot_at)"""
+
+KEPT = (
+    Kept(what="jobs", about="ended jobs, their history and effects", step=prune_jobs),
+    Kept(what="dead_letters", about="closed dead letters of no job", step=prune_dead_letters),
+    Kept(
+        what="incidents",
+        about="incidents without dead letters",
+        step=prune_incidents,
+        per_tenant=False,
+    ),
+    Kept(
+        what="idempotency_keys",
+        about="remembered answers",
+        step=rows("idempotency_keys", at="created_at"),
+    ),
+    Kept(
+        what="schedule_slots",
+        about="fired slots of schedules",
+        step=rows("schedule_slots", at="slot_at", where=_NOT_THE_NEWEST, tenant=None),
+        per_tenant=False,
+    ),
+    Kept(
+        what="uploads",
+        about="direct uploads that were completed or refused",
+        step=rows("uploads", at="created_at", where="t.status <> 'open'"),
+    ),
+    Kept(
+        what="console_sessions",
+        about="sessions of the console, after their end",
+        step=rows("console_sessions", at="expires_at"),
+        days=1,
+    ),
+    Kept(what="import_undo_data", about="what undoing an import takes", step=prune_undo_data),
+    Kept(
+        what="imports",
+        about="ended imports, their files and rejected rows",
+        step=prune_imports,
+        days=365,
+    ),
+)
+
+
+def days_kept(tx: Connection, settings: Settings, tenant_id: UUID, what: str) -> int:
+    """How many days the tenant keeps one kind of thing."""
+    return {
+        term.what: term.days
+        for term in terms(tx, KEPT, default=settings.retention_days, tenant_id=tenant_id)
+    }[what]
+
+
+def chosen_words(words: Iterable[str], *, of_tenant: bool) -> dict[str, int | None]:
+    """What `imports=90` and the like ask for; None is the default again. Raises Unprocessable, which says
+    what there is to choose.
+    """
+    choices = [one.what for one in KEPT if one.per_tenant or not of_tenant]
+    found: dict[str, int | None] = {}
+    for word in words:
+        what, _, days = word.partition("=")
+        if what not in choices:
+            raise Unprocessable(f"{what!r} can't be chosen. There are: {', '.join(choices)}.")
+        if days != "default" and not (days.isdecimal() and 1 <= int(days) <= MAX_DAYS):
+            raise Unprocessable(
+                f"{word!r} is no retention. Use WHAT=DAYS with 1 to {MAX_DAYS} days, or WHAT=default."
+            )
+        found[what] = None if days == "default" else int(days)
+    return found
