@@ -22,6 +22,7 @@ from app import (
     jobs_cli,
     payments_cli,
     schedules_cli,
+    tasks_cli,
 )
 from app.broker import topology
 from app.errors import MillraceError
@@ -44,6 +45,7 @@ app.add_typer(schedules_cli.app, name="schedules")
 app.add_typer(payments_cli.app, name="payments")
 app.add_typer(csv_cli.app, name="csv")
 app.add_typer(contracts_cli.app, name="contracts")
+app.add_typer(tasks_cli.app, name="tasks")
 app.add_typer(storage, name="storage")
 app.add_typer(topology_commands, name="topology")
 

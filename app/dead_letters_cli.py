@@ -90,7 +90,9 @@ def replay(
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run dead jobs again, each with all its attempts. All that fit every option given."""
+    """Run dead jobs again, each with all its attempts, and send plain tasks again. All that fit every
+    option given.
+    """
     chosen = _chosen(job, incident, kind, queue, code, since, until, tenant, everything=everything)
     answer = _replay(chosen, reason=reason, rate=rate, dry_run=dry_run)
     if as_json:
@@ -103,6 +105,11 @@ def replay(
         + (f", {answer['upcast']} of them upcast" if answer["upcast"] else "")
         + (f", over {answer['seconds']:.0f} s" if rate else "")
     )
+    if answer["tasks"] or answer["tasks_left"]:
+        verb = "would send" if dry_run else "sent"
+        typer.echo(
+            f"{verb} {answer['tasks']} tasks again, left {answer['tasks_left']} other messages"
+        )
     for skipped in answer["skipped"]:
         typer.echo(f"skipped {skipped['job_id']}: {plain(skipped['reason'])}")
 
@@ -194,7 +201,10 @@ def _replay(
         by_kind += answer.by_kind
         total.seconds = max(total.seconds, answer.seconds)
         total.more, total.last = answer.more, answer.last
+    sent, left = _send_again(chosen, reason=reason, rate=rate, dry_run=dry_run)
     return {
+        "tasks": sent,
+        "tasks_left": left,
         "dry_run": dry_run,
         "replayed": len(total.job_ids),
         "by_kind": by_kind,
@@ -202,6 +212,40 @@ def _replay(
         "skipped": [asdict(each) for each in total.skipped],
         "seconds": total.seconds,
     }
+
+
+def _send_again(
+    chosen: "DeadFilter", *, reason: str, rate: float | None, dry_run: bool
+) -> tuple[int, int]:
+    """The plain tasks that fit: how many were sent, and how many messages are none that can be."""
+    import time
+
+    from app.broker.tasks import TaskSender
+    from app.housekeeping.strays import BATCH, replay_strays
+    from app.settings import get_settings
+
+    if not chosen.reaches_strays:
+        return 0, 0
+    sender = TaskSender(get_settings())
+    batch = BATCH if rate is None else max(1, min(BATCH, int(rate)))
+    sent, left, after, more = 0, 0, None, True
+    try:
+        while more:
+            with transaction() as tx:
+                answer = replay_strays(
+                    tx, sender, chosen, reason=reason, dry_run=dry_run, after=after, limit=batch
+                )
+            sent, left, after, more = (
+                sent + answer.sent,
+                left + answer.left,
+                answer.last,
+                answer.more,
+            )
+            if rate is not None and more and not dry_run:
+                time.sleep(answer.sent / rate)
+    finally:
+        sender.close()
+    return sent, left
 
 
 def _chosen(

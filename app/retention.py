@@ -52,6 +52,13 @@ KEPT = (
         step=rows("console_sessions", at="expires_at"),
         days=1,
     ),
+    Kept(
+        what="task_errors",
+        about="why a plain task failed, where no dead letter came for it",
+        step=rows("task_errors", at="created_at", tenant=None),
+        days=7,
+        per_tenant=False,
+    ),
     Kept(what="import_undo_data", about="what undoing an import takes", step=prune_undo_data),
     Kept(
         what="imports",

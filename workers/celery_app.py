@@ -10,15 +10,21 @@ from app.broker import topology
 from app.jobs import CATALOG
 from app.logs import configure_logging
 from app.settings import Settings, get_settings
-from workers import handlers  # noqa: F401 - registers every handler
+from workers import handlers, tasks  # noqa: F401 - registers every handler, and every plain task
 from workers.runtime import process
 from workers.runtime.events import BatchedEvents
+from workers.runtime.plain import check_names
 from workers.runtime.task import register_task, runtime, say_goodbye
 
 
 def make_celery(settings: Settings) -> Celery:
     """The application, configured from `settings` alone."""
-    celery = Celery("millrace", broker=settings.broker_url.get_secret_value(), set_as_current=True)
+    celery = Celery(
+        "millrace",
+        broker=settings.broker_url.get_secret_value(),
+        set_as_current=True,
+        task_cls="workers.runtime.plain:PlainTask",
+    )
     celery.conf.update(
         # Queues: declared here exactly as the topology says, and no others.
         task_queues=_queues(),
@@ -58,6 +64,7 @@ def make_celery(settings: Settings) -> Celery:
     )
     for contract in CATALOG.values():
         register_task(celery, contract)
+    check_names(set(celery.tasks) - set(CATALOG))
     process.install(celery, settings, before_exit=say_goodbye)
     celery.steps["consumer"].add(BatchedEvents)
     return celery

@@ -32,6 +32,11 @@ class JobMessage:
     traceparent: str | None = None
     companions: Sequence[tuple[UUID, int]] = ()
 
+    @property
+    def message_id(self) -> UUID:
+        """The job's."""
+        return self.job_id
+
     def encode(self) -> Message:
         """The AMQP message, persistent."""
         job_id = str(self.job_id)

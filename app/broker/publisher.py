@@ -10,12 +10,13 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import Protocol
 from urllib.parse import unquote, urlsplit
+from uuid import UUID
 
 import amqp
 from amqp.exceptions import AMQPError
 
-from app.broker.message import JobMessage
 from app.broker.topology import EXCHANGE, declare
 from app.errors import BrokerAway
 from app.settings import Settings
@@ -57,6 +58,21 @@ def connect(settings: Settings, *, heartbeat: int = HEARTBEAT_SECONDS) -> amqp.C
     return connection
 
 
+class Publishable(Protocol):
+    """What can be published: its queue, its id, and how it is written."""
+
+    @property
+    def queue(self) -> str:
+        """Its routing key."""
+
+    @property
+    def message_id(self) -> UUID:
+        """The message's own."""
+
+    def encode(self) -> amqp.Message:
+        """The AMQP message, with that message id."""
+
+
 @dataclass(slots=True)
 class _Window:
     """The messages of one batch that the broker has not answered yet, by delivery tag."""
@@ -78,9 +94,9 @@ class Publisher:
     Raises BrokerAway from any method when the broker is away: close it and make a new one.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, heartbeat: int = HEARTBEAT_SECONDS) -> None:
         self._timeout = settings.confirm_timeout
-        self._connection = connect(settings)
+        self._connection = connect(settings, heartbeat=heartbeat)
         with guarded():
             self._channel = self._connection.channel()
             declare(self._channel)
@@ -93,7 +109,7 @@ class Publisher:
         events["basic_nack"].add(self._on_nack)
         events["basic_return"].add(self._on_return)
 
-    def publish(self, messages: Sequence[JobMessage]) -> list[bool]:
+    def publish(self, messages: Sequence[Publishable]) -> list[bool]:
         """Publish all, wait for all answers; True where the broker took the message for good.
 
         A message that no queue is bound for, or that a full queue refused, is False. Raises
@@ -110,7 +126,7 @@ class Publisher:
                 )
             self._await_confirms()
         return [
-            index not in self._window.refused and str(message.job_id) not in self._unroutable
+            index not in self._window.refused and str(message.message_id) not in self._unroutable
             for index, message in enumerate(messages)
         ]
 

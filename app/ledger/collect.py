@@ -23,6 +23,7 @@ from app.ledger.job_error import (
 )
 from app.ledger.rescue import rescue_queued, times_rescued
 from app.ledger.state import TRANSITIONS, Event, State
+from app.ledger.task_errors import take_error
 
 MAX_RESCUES = 3
 """A job whose message comes back so often without one attempt begun is dead."""
@@ -52,7 +53,7 @@ def collect(tx: Connection, catalog: Catalog, aftermaths: Aftermaths, message: D
     job_id = message.job_id
     row = None if job_id is None else _look(tx, job_id)
     if job_id is None or row is None:
-        error = _stray_error(catalog, message)
+        error = _task_error(tx, catalog, message) or _stray_error(catalog, message)
         burial.bury_stray(tx, wire, kind=_kind(message), error=error, again=message.redelivered)
         return Fate.KEPT
     if message.attempt != row.newest:
@@ -127,11 +128,24 @@ def _error(message: DeadMessage) -> JobError:
     return job_error("dead_lettered", f"The broker gave the message up: {message.reason}.")
 
 
+def _task_error(tx: Connection, catalog: Catalog, message: DeadMessage) -> JobError | None:
+    """Of a plain task's message: what its worker noted, or else what the broker says."""
+    if message.kind is None or message.kind in catalog:
+        return None
+    noted = take_error(tx, str(message.headers.get("id")))
+    if noted is None and message.reason != "rejected":
+        return _error(message)
+    return noted
+
+
 def _stray_error(catalog: Catalog, message: DeadMessage) -> JobError:
     if message.job_id is not None and message.kind in catalog:
         return job_error("no_such_job", "The message names a job that the ledger doesn't have.")
     if message.kind is not None and message.kind not in catalog:
-        return job_error("unknown_kind", f"No worker knows the task {message.kind!r}.")
+        return job_error(
+            "unknown_kind",
+            f"No worker knows the task {message.kind!r}, or could say why it failed.",
+        )
     return job_error("undecodable", "The message is no task message that a worker can read.")
 
 

@@ -26,7 +26,7 @@ log = structlog.get_logger()
 MAX_JOBS = 10_000
 """The most that one call replays or discards; the answer says whether there are more."""
 
-_FITS = """
+FITS = """
       AND (CAST(:incident_id AS uuid) IS NULL OR d.incident_id = :incident_id)
       AND (CAST(:kind AS text) IS NULL OR d.kind = :kind)
       AND (CAST(:queue AS text) IS NULL OR d.queue = :queue)
@@ -40,7 +40,7 @@ _CHOSEN = f"""
       AND d.state <> 'replayed'
       AND (CAST(:tenant_id AS uuid) IS NULL OR d.tenant_id = :tenant_id)
       AND (CAST(:job_ids AS uuid[]) IS NULL OR d.job_id = ANY(CAST(:job_ids AS uuid[])))
-      {_FITS}
+      {FITS}
 """
 _SELECT = f"""
     SELECT j.id, j.tenant_id, j.kind, j.version, j.payload, j.traceparent, j.attempt, j.batch_id,
@@ -123,7 +123,7 @@ _DISCARD = text(f"""
 _COUNT_DISCARD = text(f"SELECT count(*) FROM ({_TO_DISCARD}) chosen")  # noqa: S608
 _STRAYS = f"""
     SELECT d.id FROM dead_letters d
-    WHERE d.job_id IS NULL AND d.state = 'open' {_FITS} LIMIT :limit
+    WHERE d.job_id IS NULL AND d.state = 'open' {FITS} LIMIT :limit
 """  # noqa: S608
 _DISCARD_STRAYS = text(f"""
     WITH chosen AS MATERIALIZED ({_STRAYS} FOR UPDATE SKIP LOCKED), closed AS (

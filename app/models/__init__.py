@@ -13,7 +13,7 @@ from app.models.base import Base
 from app.models.console import ConsoleSession
 from app.models.contacts import Contact
 from app.models.exports import Export
-from app.models.failures import DeadLetter, Incident
+from app.models.failures import DeadLetter, Incident, TaskError
 from app.models.flows import Batch, BatchShard, Cancellation, JobWait, Waiting
 from app.models.idempotency import IdempotencyKey
 from app.models.imports import Import, ImportChunk, ImportMapping
@@ -76,6 +76,7 @@ __all__ = [
     "Schedule",
     "ScheduleSlot",
     "Subscription",
+    "TaskError",
     "Tenant",
     "Upload",
     "Waiting",

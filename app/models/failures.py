@@ -86,3 +86,14 @@ class DeadLetter(Base):
     closed_at: Mapped[Timestamp | None]
     closed_reason: Mapped[str | None]
     created_at: Mapped[CreatedAt]
+
+
+class TaskError(Base):
+    """Why a plain Celery task failed, until its message comes as a dead letter. Plain tasks have no tenant."""
+
+    __tablename__ = "task_errors"
+    __table_args__ = (Index("ix_task_errors_created_at", "created_at"),)
+
+    task_id: Mapped[str] = mapped_column(primary_key=True)
+    error: Mapped[Json]
+    created_at: Mapped[CreatedAt]

@@ -12,6 +12,7 @@ from sqlalchemy import text
 
 from app.ledger.contract import JobContract, JobSpec
 from app.ledger.retry import RetryPolicy
+from tests.support import plain_tasks  # noqa: F401 - registers them
 from tests.support.worker_jobs import Hog, Hold, Killer, Maniac, Query, Slow, Tally, UrgentTally
 from workers.celery_app import app
 from workers.runtime.context import Context

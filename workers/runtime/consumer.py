@@ -5,6 +5,7 @@
 - Where it finds quorum queues it declares 28 queues for its native delayed delivery, which nothing here
   uses. Mingle and gossip synchronise clocks and revokes between workers, for a second of start-up; the
   ledger needs neither.
+- It keeps messages with an ETA in memory until then: ours refuses them, to the dead letters.
 - Told to stop, it forgets the jobs that its children were just given (`Consumer.on_close`).
 - It waits up to half a minute between attempts to reach a broker that was away; ours waits a second.
 """
@@ -26,7 +27,11 @@ RECONNECT_SECONDS = 1.0
 
 
 def _refusing(strategy: Callable[..., Any]) -> Callable[..., Any]:
-    def handle(*arguments: Any) -> Any:
+    def handle(message: Message, *more: Any) -> Any:
+        arguments = (message, *more)
+        if (message.headers or {}).get("eta"):
+            # It would lie in this process's memory, unacknowledged, for as long as that.
+            raise InvalidTaskError("an ETA or countdown: see docs/plain-celery.md")
         try:
             return strategy(*arguments)
         except (TypeError, ValueError, AttributeError, LookupError) as error:

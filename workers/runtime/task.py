@@ -69,6 +69,7 @@ def register_task(app: Celery, contract: type[JobContract]) -> None:
 
     app.task(
         name=contract.spec.kind,
+        base=Task,
         bind=True,
         soft_time_limit=contract.spec.soft_seconds,
         time_limit=contract.spec.hard_seconds,

@@ -1,7 +1,8 @@
-"""Upkeep: retention per tenant, and storage settings that keep the ledger's tables small"""
+"""Upkeep: retention per tenant, causes of plain tasks, storage settings that keep tables small"""
 
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.dialects import postgresql
 
 revision = "0008"
 down_revision = "0007"
@@ -27,6 +28,19 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("tenant_id", "what", name=op.f("pk_retention")),
     )
+    op.create_table(
+        "task_errors",
+        sa.Column("task_id", sa.Text(), nullable=False),
+        sa.Column("error", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column(
+            "created_at",
+            sa.DateTime(timezone=True),
+            server_default=sa.text("now()"),
+            nullable=False,
+        ),
+        sa.PrimaryKeyConstraint("task_id", name=op.f("pk_task_errors")),
+    )
+    op.create_index("ix_task_errors_created_at", "task_errors", ["created_at"])
     # None of these rewrites a table: rows that are there stay where they are.
     op.execute(f"ALTER TABLE jobs SET (fillfactor = 50, {_LARGE})")
     op.execute(f"ALTER TABLE job_history SET ({_LARGE})")
@@ -41,4 +55,5 @@ def downgrade() -> None:
     op.execute(f"ALTER TABLE job_history RESET ({names})")
     op.execute(f"ALTER TABLE jobs RESET ({names})")
     op.execute("ALTER TABLE jobs SET (fillfactor = 80)")
+    op.drop_table("task_errors")
     op.drop_table("retention")
