@@ -21,6 +21,9 @@ MAX_DAYS = 36_500
 _NOT_THE_NEWEST = """NOT EXISTS (SELECT FROM schedules s
                                  WHERE s.id = t.schedule_id AND s.last_slot_at = t.slot_at)"""
 
+_DEALT_WITH = "t.state <> 'received'"
+_DELIVERED = "NOT EXISTS (SELECT FROM webhook_deliveries d WHERE d.event_id = t.id)"
+
 KEPT = (
     Kept(what="jobs", about="ended jobs, their history and effects", step=prune_jobs),
     Kept(what="dead_letters", about="closed dead letters of no job", step=prune_dead_letters),
@@ -45,6 +48,22 @@ KEPT = (
         what="uploads",
         about="direct uploads that were completed or refused",
         step=rows("uploads", at="created_at", where="t.status <> 'open'"),
+    ),
+    Kept(what="mails", about="mails, sent or not", step=rows("mails", at="created_at")),
+    Kept(
+        what="payment_events",
+        about="the payment provider's events, but for those that could not be applied yet",
+        step=rows("payment_events", at="received_at", where=_DEALT_WITH),
+    ),
+    Kept(
+        what="webhook_deliveries",
+        about="ended deliveries of webhooks, and their attempts",
+        step=rows("webhook_deliveries", at="finished_at", where="t.state <> 'pending'"),
+    ),
+    Kept(
+        what="webhook_events",
+        about="events of webhooks without deliveries",
+        step=rows("webhook_events", at="created_at", where=_DELIVERED),
     ),
     Kept(
         what="console_sessions",

@@ -62,10 +62,10 @@ class Day:
     seconds: float = 0.0
 
     def most(self, table: str, *columns: str) -> int:
-        return max(sum(one[table][name] for name in columns) for one in self.samples)
+        return max(sum(int(one[table][name]) for name in columns) for one in self.samples)
 
     def since(self, table: str, column: str) -> int:
-        return self.samples[-1][table][column] - self.samples[0][table][column]
+        return int(self.samples[-1][table][column]) - int(self.samples[0][table][column])
 
     def last(self, *tables: str) -> int:
         return sum(

@@ -12,8 +12,7 @@ from uuid import uuid4
 from rich.console import Console
 from sqlalchemy import Engine, text
 
-from app.broker.message import JobMessage
-from app.broker.publisher import Publisher, connect
+from app.broker.publisher import Publishable, Publisher, connect
 from app.broker.topology import Queue
 from app.db import make_engine
 from app.dispatcher import dispatch_batch
@@ -31,7 +30,7 @@ BATCH = 500
 class OneByOne(Publisher):
     """The baseline: one message, one confirm, then the next."""
 
-    def publish(self, messages: Sequence[JobMessage]) -> list[bool]:
+    def publish(self, messages: Sequence[Publishable]) -> list[bool]:
         return [super(OneByOne, self).publish([message])[0] for message in messages]
 
 

@@ -19,12 +19,9 @@ from workers.runtime.task import register_task, runtime, say_goodbye
 
 def make_celery(settings: Settings) -> Celery:
     """The application, configured from `settings` alone."""
-    celery = Celery(
-        "millrace",
-        broker=settings.broker_url.get_secret_value(),
-        set_as_current=True,
-        task_cls="workers.runtime.plain:PlainTask",
-    )
+    broker = settings.broker_url.get_secret_value()
+    base = "workers.runtime.plain:PlainTask"
+    celery = Celery("millrace", broker=broker, set_as_current=True, task_cls=base)
     celery.conf.update(
         # Queues: declared here exactly as the topology says, and no others.
         task_queues=_queues(),

@@ -61,6 +61,7 @@ class WebhookDelivery(Base):
         Index("ix_webhook_deliveries_tenant_id_id", "tenant_id", "id"),
         Index("ix_webhook_deliveries_endpoint_id_id", "endpoint_id", "id"),
         Index("ix_webhook_deliveries_event_id", "event_id"),
+        Index("ix_webhook_deliveries_finished_at", "finished_at"),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)

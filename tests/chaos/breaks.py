@@ -18,8 +18,7 @@ from uuid import UUID
 
 from sqlalchemy import TextClause, text
 
-from app.broker.message import JobMessage
-from app.broker.publisher import Publisher
+from app.broker.publisher import Publishable, Publisher
 from app.broker.topology import EXCHANGE
 
 BREAK = "CHAOS_BREAK"
@@ -67,7 +66,7 @@ def _drop_the_fence() -> None:
 
 
 def _publish_without_confirms() -> None:
-    def publish(self: Publisher, messages: Sequence[JobMessage]) -> list[bool]:
+    def publish(self: Publisher, messages: Sequence[Publishable]) -> list[bool]:
         for message in messages:
             self._channel.basic_publish(message.encode(), EXCHANGE, routing_key=message.queue)
         return [True for _ in messages]

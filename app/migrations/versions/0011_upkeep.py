@@ -4,8 +4,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = "0008"
-down_revision = "0007"
+revision = "0011"
+down_revision = "0010"
 branch_labels = None
 depends_on = None
 
@@ -41,6 +41,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("task_id", name=op.f("pk_task_errors")),
     )
     op.create_index("ix_task_errors_created_at", "task_errors", ["created_at"])
+    op.create_index("ix_webhook_deliveries_finished_at", "webhook_deliveries", ["finished_at"])
     # None of these rewrites a table: rows that are there stay where they are.
     op.execute(f"ALTER TABLE jobs SET (fillfactor = 50, {_LARGE})")
     op.execute(f"ALTER TABLE job_history SET ({_LARGE})")
@@ -55,5 +56,6 @@ def downgrade() -> None:
     op.execute(f"ALTER TABLE job_history RESET ({names})")
     op.execute(f"ALTER TABLE jobs RESET ({names})")
     op.execute("ALTER TABLE jobs SET (fillfactor = 80)")
+    op.drop_index("ix_webhook_deliveries_finished_at", "webhook_deliveries")
     op.drop_table("task_errors")
     op.drop_table("retention")
