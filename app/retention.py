@@ -1,6 +1,6 @@
 """Everything that is forgotten some time after its end: one line each, in this order.
 
-Dead letters hold on to jobs, incidents to dead letters, and what it takes to undo an import goes before it.
+Jobs hold on to batches, dead letters to jobs, incidents to dead letters, and what it takes to undo an import goes before it.
 """
 
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from app.errors import Unprocessable
 from app.imports.pruning import prune_imports, prune_undo_data
-from app.ledger.prune import prune_dead_letters, prune_incidents, prune_jobs
+from app.ledger.prune import prune_batches, prune_dead_letters, prune_incidents, prune_jobs
 from app.settings import Settings
 from app.upkeep.kept import Kept, terms
 from app.upkeep.rows import rows
@@ -22,10 +22,17 @@ _NOT_THE_NEWEST = """NOT EXISTS (SELECT FROM schedules s
                                  WHERE s.id = t.schedule_id AND s.last_slot_at = t.slot_at)"""
 
 _DEALT_WITH = "t.state <> 'received'"
+_EXPIRED = "t.expires_at IS NULL OR t.expires_at < clock_timestamp()"
 _DELIVERED = "NOT EXISTS (SELECT FROM webhook_deliveries d WHERE d.event_id = t.id)"
 
 KEPT = (
     Kept(what="jobs", about="ended jobs, their history and effects", step=prune_jobs),
+    Kept(
+        what="batches",
+        about="ended batches, once all their jobs are gone",
+        step=prune_batches,
+        per_tenant=False,
+    ),
     Kept(what="dead_letters", about="closed dead letters of no job", step=prune_dead_letters),
     Kept(
         what="incidents",
@@ -64,6 +71,11 @@ KEPT = (
         what="webhook_events",
         about="events of webhooks without deliveries",
         step=rows("webhook_events", at="created_at", where=_DELIVERED),
+    ),
+    Kept(
+        what="exports",
+        about="ended exports that have expired; their objects go when they expire",
+        step=rows("exports", at="finished_at", where=_EXPIRED),
     ),
     Kept(
         what="console_sessions",

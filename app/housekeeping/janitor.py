@@ -49,10 +49,8 @@ class Janitor:
 
     def _abort_uploads(self, before: datetime) -> bool:
         """One page's; young uploads and others' stay, and must not hide what is behind them."""
-        marker, self._after_upload = (
-            self._after_upload,
-            None,
-        )  # a page that fails is not asked for again
+        # A page that fails is not asked for again: the next step begins at the first.
+        marker, self._after_upload = self._after_upload, None
         page, following = self._storage.open_uploads_page(after=marker, limit=BATCH)
         for upload in page:
             if upload.begun_at < before and _is_ours(upload.key):
