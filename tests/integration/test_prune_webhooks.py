@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import Engine, text
 
+from app.retention import KEPT
 from app.upkeep.prune import Place, prune_some
 from tests.support.customers import Customer
 from tests.support.jobs import count
@@ -20,10 +21,11 @@ def receiver() -> Iterator[Receiver]:
 
 
 def clean_up(engine: Engine) -> None:
-    place = Place()
+    place = Place.of(None, KEPT)
+    days = {one.what: 30 for one in KEPT}
     while place.step is not None:
         with engine.begin() as tx:
-            place = prune_some(tx, place, days=30)
+            place = prune_some(tx, KEPT, place, days).place
 
 
 def test_events_that_were_dealt_with_go_and_others_stay(engine: Engine) -> None:
