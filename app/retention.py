@@ -1,6 +1,7 @@
 """Everything that is forgotten some time after its end: one line each, in this order.
 
-Jobs hold on to batches, dead letters to jobs, incidents to dead letters, and what it takes to undo an import goes before it.
+Jobs hold on to batches, dead letters to jobs, incidents to dead letters, what it takes to undo an
+import goes before it, and who uses a model's answer before the answer.
 """
 
 from collections.abc import Iterable
@@ -24,6 +25,12 @@ _NOT_THE_NEWEST = """NOT EXISTS (SELECT FROM schedules s
 _DEALT_WITH = "t.state <> 'received'"
 _EXPIRED = "t.expires_at IS NULL OR t.expires_at < clock_timestamp()"
 _DELIVERED = "NOT EXISTS (SELECT FROM webhook_deliveries d WHERE d.event_id = t.id)"
+
+_NO_SUBJECT = """NOT EXISTS (SELECT FROM contacts c WHERE c.id = t.{id} AND t.kind = 'contacts')
+    AND NOT EXISTS (SELECT FROM documents d WHERE d.id = t.{id} AND t.kind = 'documents')"""
+_OF_NO_USE = """
+    NOT EXISTS (SELECT FROM ai_passages p WHERE p.tenant_id = t.tenant_id AND p.hash = t.hash)
+    AND NOT EXISTS (SELECT FROM ai_labels l WHERE l.tenant_id = t.tenant_id AND l.hash = t.hash)"""
 
 KEPT = (
     Kept(what="jobs", about="ended jobs, their history and effects", step=prune_jobs),
@@ -96,6 +103,25 @@ KEPT = (
         about="ended imports, their files and rejected rows",
         step=prune_imports,
         days=365,
+    ),
+    Kept(
+        what="ai_subjects",
+        about="what was found by meaning and is gone, with its passages",
+        step=rows("ai_subjects", at="seen_at", where=_NO_SUBJECT.format(id="id")),
+        days=1,
+        per_tenant=False,
+    ),
+    Kept(
+        what="ai_labels",
+        about="labels of what is gone",
+        step=rows("ai_labels", at="created_at", where=_NO_SUBJECT.format(id="subject_id")),
+        days=1,
+        per_tenant=False,
+    ),
+    Kept(
+        what="ai_results",
+        about="what models answered, where nothing points to it",
+        step=rows("ai_results", at="created_at", where=_OF_NO_USE),
     ),
 )
 
