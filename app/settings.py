@@ -135,6 +135,11 @@ class Settings(BaseSettings):
     ai_requests_per_minute: Annotated[int, Field(ge=1)] = 500
     ai_timeout: Seconds = 30.0
 
+    report_font: str | None = Field(
+        default=None,
+        description="A TrueType font for what the reports' own lacks: it has Latin, Greek and Cyrillic.",
+    )
+
     db_pool_size: Annotated[int, Field(ge=1)] = Field(
         default=10, description="Connections of one web process."
     )

@@ -3,14 +3,15 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Row, text
 
 from app.errors import NotFound, TooManyRequests
 from app.exports.files import object_key
 from app.exports.object_writer import Stored
-from app.exports.order import Order
+from app.exports.order import Format, Order
 from app.ids import new_id
 from app.jobs import ExportTable, ReportReadyMail
 from app.ledger.contract import JobContract
@@ -54,6 +55,14 @@ _FINISH = text("""
         rows_done = :rows, rows_total = :rows, bytes = :bytes, sha256 = :sha256, object_key = :key,
         upload_key = NULL, upload_id = NULL
     WHERE id = :id AND status = 'running'
+    RETURNING filename, format, expires_at
+""")
+_ADD = text("""
+    INSERT INTO exports (id, tenant_id, job_id, target, format, wanted, filename, status, started_at,
+                         finished_at, expires_at, rows_done, rows_total, bytes, sha256, object_key)
+    VALUES (:id, :tenant_id, :job_id, :target, :format, CAST(:wanted AS jsonb), :filename, 'succeeded',
+            clock_timestamp(), clock_timestamp(), clock_timestamp() + make_interval(days => :days),
+            :rows, :rows, :bytes, :sha256, :key)
     RETURNING filename, format, expires_at
 """)
 _END = text("""
@@ -152,20 +161,65 @@ def finish(
     ).one_or_none()
     if ended is None:
         return ()
+    return _tell(tx, work.tenant_id, work.id, stored, rows, ended)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """A file that is no table's: `wanted` says what it is about, `rows` how many things it lists."""
+
+    id: UUID
+    tenant_id: UUID
+    job_id: UUID
+    target: str
+    format: Format
+    wanted: dict[str, str]
+    filename: str
+    rows: int
+
+
+def add_report(
+    tx: Connection, report: Report, stored: Stored, *, keep_days: int
+) -> Sequence[JobContract]:
+    """Record a file that is there. Returns what is to be enqueued."""
+    added = tx.execute(
+        _ADD,
+        {
+            "id": report.id,
+            "tenant_id": report.tenant_id,
+            "job_id": report.job_id,
+            "target": report.target,
+            "format": report.format.value,
+            "wanted": json.dumps(report.wanted),
+            "filename": report.filename,
+            "rows": report.rows,
+            "bytes": stored.bytes,
+            "sha256": stored.sha256,
+            "key": stored.key,
+            "days": keep_days,
+        },
+    ).one()
+    return _tell(tx, report.tenant_id, report.id, stored, report.rows, added)
+
+
+def _tell(
+    tx: Connection, tenant_id: UUID, export_id: UUID, stored: Stored, rows: int, row: Row[Any]
+) -> Sequence[JobContract]:
+    """The webhook, in this transaction, and the mail to enqueue."""
     facts = {
-        "export_id": work.id,
-        "filename": ended.filename,
-        "format": ended.format,
+        "export_id": export_id,
+        "filename": row.filename,
+        "format": row.format,
         "rows": rows,
         "bytes": stored.bytes,
-        "expires_at": ended.expires_at,
+        "expires_at": row.expires_at,
     }
-    emit(tx, work.tenant_id, "export.ready", facts)
+    emit(tx, tenant_id, "export.ready", facts)
     return (
         ReportReadyMail(
-            title=ended.filename,
-            download_path=f"/v1/exports/{work.id}/download",
-            expires_at=ended.expires_at,
+            title=row.filename,
+            download_path=f"/v1/exports/{export_id}/download",
+            expires_at=row.expires_at,
         ),
     )
 

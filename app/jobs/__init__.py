@@ -13,6 +13,7 @@ from app.jobs.import_undo_chunk import ImportUndoChunk
 from app.jobs.payment_apply_event import PaymentApplyEvent
 from app.jobs.payment_failed_mail import PaymentFailedMail
 from app.jobs.report_daily import ReportDaily
+from app.jobs.report_monthly import ReportMonthly
 from app.jobs.report_ready_mail import ReportReadyMail
 from app.jobs.trial_ending_mail import TrialEndingMail
 from app.jobs.trial_expired_mail import TrialExpiredMail
@@ -36,6 +37,7 @@ __all__ = [
     "PaymentApplyEvent",
     "PaymentFailedMail",
     "ReportDaily",
+    "ReportMonthly",
     "ReportReadyMail",
     "TrialEndingMail",
     "TrialExpiredMail",
@@ -54,6 +56,7 @@ CATALOG = catalog(
         PaymentApplyEvent,
         ExportTable,
         ReportDaily,
+        ReportMonthly,
         ReportReadyMail,
         WelcomeMail,
         TrialsExpire,
