@@ -20,6 +20,7 @@ from app import (
     csv_cli,
     dead_letters_cli,
     jobs_cli,
+    mail_cli,
     payments_cli,
     schedules_cli,
     tasks_cli,
@@ -42,6 +43,7 @@ app.add_typer(jobs_cli.app, name="jobs")
 app.add_typer(batches_cli.app, name="batches")
 app.add_typer(dead_letters_cli.app, name="dead-letters")
 app.add_typer(schedules_cli.app, name="schedules")
+app.add_typer(mail_cli.app, name="mail")
 app.add_typer(payments_cli.app, name="payments")
 app.add_typer(csv_cli.app, name="csv")
 app.add_typer(contracts_cli.app, name="contracts")

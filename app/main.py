@@ -22,6 +22,7 @@ from app.api import (
     imports,
     job_operations,
     jobs,
+    mails,
     payment_webhooks,
     problems,
     products,
@@ -33,6 +34,7 @@ from app.api import (
     webhook_endpoints,
 )
 from app.api.live import LiveFeed
+from app.console import unsubscribe
 from app.console.router import router as console
 from app.db import make_engine
 from app.imports.lifecycle import PROGRESS_CHANNEL
@@ -58,6 +60,7 @@ ROUTES = (
     batches,
     dead_letters,
     schedules,
+    mails,
     payment_webhooks,
     subscription,
     webhook_endpoints,
@@ -107,4 +110,5 @@ def create_app(
     for module in ROUTES:
         app.include_router(module.router)
     app.include_router(console)
+    app.include_router(unsubscribe.router)
     return app

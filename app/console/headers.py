@@ -11,8 +11,10 @@ from urllib.parse import urlsplit
 from app.settings import Settings
 
 
-def page_headers(settings: Settings) -> Mapping[str, str]:
-    """For pages; they are the signed-in tenant's alone and so are never kept by a cache."""
+def page_headers(settings: Settings, *, frames: bool = False) -> Mapping[str, str]:
+    """For pages; they are the signed-in tenant's alone and so are never kept by a cache. With `frames` a
+    page may show another of ours inside itself.
+    """
     policy = {
         "default-src": "'none'",
         "script-src": "'self'",
@@ -21,6 +23,7 @@ def page_headers(settings: Settings) -> Mapping[str, str]:
         "img-src": "'self'",
         "connect-src": " ".join(["'self'", *_store_origins(settings)]),
         "form-action": "'self'",
+        "frame-src": "'self'" if frames else "'none'",
         "base-uri": "'none'",
         "frame-ancestors": "'none'",
         "require-trusted-types-for": "'script'",

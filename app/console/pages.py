@@ -37,6 +37,7 @@ def page(
     session: Session | None = None,
     *,
     status: int = 200,
+    frames: bool = False,
     **facts: object,
 ) -> Response:
     """The page, with the headers that all of them have."""
@@ -51,9 +52,8 @@ def page(
             **facts,
         )
     )
-    return HTMLResponse(
-        content, status_code=status, headers=dict(page_headers(request.app.state.settings))
-    )
+    headers = page_headers(request.app.state.settings, frames=frames)
+    return HTMLResponse(content, status_code=status, headers=dict(headers))
 
 
 def to_sign_in(request: Request) -> Response:

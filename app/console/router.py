@@ -2,12 +2,13 @@
 
 from fastapi import APIRouter, Response
 
-from app.console import imports, signing_in
+from app.console import imports, mail_templates, signing_in
 from app.console.pages import HOME, assets, redirect
 
 router = APIRouter(prefix="/console", include_in_schema=False)
 router.include_router(signing_in.router)
 router.include_router(imports.router)
+router.include_router(mail_templates.router)
 
 
 @router.get("")
