@@ -67,7 +67,7 @@ def template_page(
     sender = sender_of(settings.mail_from)
     headers = {
         **headers_of(rendered, sender, message_id(str(_JOB), sender), _link(letter, settings)),
-        "To": session.tenant_name,
+        "To": "you@example.com",
     }
     return page(
         request,
