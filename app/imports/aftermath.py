@@ -5,7 +5,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from app.imports import chunks, lifecycle, undoing
+from app.imports import chunks, lifecycle, parts, undoing
 from app.jobs import ImportApplyAll, ImportChunk, ImportPlan, ImportUndoChunk
 from app.ledger.aftermath import Ending
 from app.ledger.contract import JobContract
@@ -60,9 +60,9 @@ def undo_ended(tx: Connection, job: ImportUndoChunk, ending: Ending) -> Sequence
 
 def plan_revived(tx: Connection, job: ImportPlan) -> Sequence[JobContract]:
     """The import is open again, and will be planned from where its plan stopped."""
-    if not lifecycle.reopen(tx, job.import_id):
-        return ()
-    return _missing(tx, job.import_id)
+    if lifecycle.reopen(tx, job.import_id):
+        chunks.hand_out_missing(tx, job.import_id)
+    return ()
 
 
 def chunk_revived(tx: Connection, job: ImportChunk) -> Sequence[JobContract]:
@@ -71,13 +71,13 @@ def chunk_revived(tx: Connection, job: ImportChunk) -> Sequence[JobContract]:
     """
     if not lifecycle.reopen(tx, job.import_id):
         return ()
-    missing = _missing(tx, job.import_id)
+    chunks.hand_out_missing(tx, job.import_id, but=job.index)
     standing = chunks.standing(tx, job.import_id)
     if not standing.planned:
-        return [*_without(missing, job), ImportPlan(import_id=job.import_id)]
+        return [ImportPlan(import_id=job.import_id)]
     if standing.all_done:
         return lifecycle.end(tx, job.import_id, status="succeeded")
-    return _without(missing, job)
+    return ()
 
 
 def all_revived(tx: Connection, job: ImportApplyAll) -> Sequence[JobContract]:
@@ -88,21 +88,16 @@ def all_revived(tx: Connection, job: ImportApplyAll) -> Sequence[JobContract]:
 
 def undo_revived(tx: Connection, job: ImportUndoChunk) -> Sequence[JobContract]:
     """The undo goes on, with all that was left."""
-    return _without(undoing.resume_undo(tx, job.import_id), job)
+    undoing.resume_undo(tx, job.import_id, but=job.index)
+    return ()
 
 
 def _end(tx: Connection, import_id: UUID, ending: Ending, why: str) -> list[JobContract]:
-    status = "cancelled" if ending.state is State.CANCELLED else "failed"
+    cancelled = ending.state is State.CANCELLED
     error = {"code": ending.error["code"], "message": why}
-    return lifecycle.end(tx, import_id, status=status, error=error)
-
-
-def _missing(tx: Connection, import_id: UUID) -> list[JobContract]:
-    return [
-        ImportChunk(import_id=import_id, index=index)
-        for index in chunks.missing_chunks(tx, import_id)
-    ]
-
-
-def _without(jobs: Sequence[JobContract], one: JobContract) -> list[JobContract]:
-    return [job for job in jobs if job != one]
+    jobs = lifecycle.end(tx, import_id, status="cancelled" if cancelled else "failed", error=error)
+    if jobs and cancelled:
+        parts.take_back(tx, import_id, reason=ending.error["message"])
+    elif jobs:
+        parts.all_handed_out(tx, import_id)
+    return jobs

@@ -18,7 +18,7 @@ _PROGRESS = text("""
 """)
 _APPLIED = text("""
     UPDATE imports
-    SET chunks_done = chunks_total, chunks_released = chunks_total, rows_done = :rows, total = :rows,
+    SET chunks_done = chunks_total, rows_done = :rows, total = :rows,
         inserted = :inserted, updated = :updated, unchanged = :unchanged
     WHERE id = :id AND status = 'running'
 """)

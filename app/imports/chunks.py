@@ -1,8 +1,7 @@
-"""The chunks of an import: recorded as the plan finds them, handed out a few at a time, ticked off.
+"""The chunks of an import: recorded as the plan finds them, handed out as jobs of a batch, ticked off.
 
-An import has at most `window` chunks with the workers. `chunks_released` counts those that got a job,
-`chunks_done` those that are done; both change only with the import's row locked, in the commit that
-finishes a chunk or records new ones, and what that commit makes room for is enqueued in it.
+`chunks_done` changes only with the import's row locked, in the commit that finishes a chunk: the one that
+is the last ends the import in it.
 """
 
 import struct
@@ -13,10 +12,11 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from app.imports import lifecycle
+from app.imports import lifecycle, parts
 from app.imports.rejected import Part
 from app.jobs import ImportApplyAll, ImportChunk
 from app.ledger.contract import JobContract
+from app.ledger.store import Claimed
 
 _RECORDED = text("""
     SELECT coalesce(i.chunks_total, 0) AS chunks, c.byte_end, c.first_row + c.rows AS next_row
@@ -24,20 +24,14 @@ _RECORDED = text("""
          ON c.import_id = i.id AND c.index = i.chunks_total - 1
     WHERE i.id = :import_id
 """)
-# In one statement the new chunks are counted and room is made for jobs; zero rows mean that the import
-# has ended, or that another plan of it was here first.
+# Zero rows mean that the import has ended, or that another plan of it was here first.
 _PLANNED = text("""
     UPDATE imports
     SET chunks_total = :known + :new, total = total + :filled,
-        planned_at = CASE WHEN :complete THEN clock_timestamp() END,
-        chunks_released = CASE
-            WHEN all_or_nothing AND NOT dry_run THEN 0
-            ELSE greatest(imports.chunks_released, least(:known + :new, chunks_done + :window)) END
+        planned_at = CASE WHEN :complete THEN clock_timestamp() END
     WHERE id = :import_id AND status = 'running' AND planned_at IS NULL
       AND coalesce(chunks_total, 0) = :known
-    RETURNING all_or_nothing AND NOT dry_run AS at_once, chunks_total > 0 AS any_chunks,
-              old.chunks_released AS released, new.chunks_released AS release,
-              chunks_done = chunks_total AS all_done, pg_notify('import_progress', id::text)
+    RETURNING all_or_nothing AND NOT dry_run AS at_once, chunks_done = chunks_total AS all_done, pg_notify('import_progress', id::text)
 """)
 _ADD_CHUNK = text("""
     INSERT INTO import_chunks (import_id, index, tenant_id, byte_start, byte_end, first_row, rows, filled,
@@ -63,8 +57,6 @@ _TICK = text("""
     SET chunks_done = chunks_done + 1, rows_done = rows_done + :rows, bytes_done = bytes_done + :bytes,
         total = total + :unforeseen, inserted = inserted + :inserted, updated = updated + :updated,
         unchanged = unchanged + :unchanged, rejected = rejected + :rejected,
-        chunks_released = greatest(imports.chunks_released,
-                                   least(chunks_total, chunks_done + 1 + :window)),
         recent_rows = recent_rows * fade.factor + :rows,
         recent_seconds = recent_seconds * fade.factor + fade.seconds, ticked_at = fade.at
     FROM (SELECT id, at, seconds, exp(-least(seconds, 1000) / 20) AS factor
@@ -73,13 +65,13 @@ _TICK = text("""
                            AS seconds
                 FROM imports WHERE id = :id FOR NO KEY UPDATE) locked) fade
     WHERE imports.id = fade.id AND status = 'running'
-    RETURNING old.chunks_released AS released, new.chunks_released AS release,
-              planned_at IS NOT NULL AND chunks_done = chunks_total AS complete,
+    RETURNING planned_at IS NOT NULL AND chunks_done = chunks_total AS complete,
               all_or_nothing, imports.rejected, pg_notify('import_progress', imports.id::text)
 """)
 _MISSING = text("""
     SELECT c.index FROM import_chunks c JOIN imports i ON i.id = c.import_id
-    WHERE c.import_id = :id AND c.done_at IS NULL AND c.index < i.chunks_released ORDER BY c.index
+    WHERE c.import_id = :id AND c.done_at IS NULL AND NOT (i.all_or_nothing AND NOT i.dry_run)
+    ORDER BY c.index
 """)
 _STANDING = text("""
     SELECT planned_at IS NOT NULL AS planned, all_or_nothing AND NOT dry_run AS at_once,
@@ -160,10 +152,12 @@ def record(
     known: int,
     window: int,
     complete: bool,
+    by: Claimed,
 ) -> list[JobContract] | None:
-    """Keep the next chunks, of which `known` are before them; `complete`: there are no more.
+    """Keep the next chunks, of which `known` are before them, and hand them out, at most `window` at once;
+    `complete`: there are no more. `by` is the plan's job.
 
-    Returns what is to be enqueued; None, and nothing is kept, when the import has ended or another plan of
+    Returns what else is to be enqueued; None, and nothing is kept, when the import has ended or another plan of
     it has recorded the same.
     """
     planned = tx.execute(
@@ -174,18 +168,22 @@ def record(
             "new": len(chunks),
             "filled": sum(chunk.filled or 0 for chunk in chunks),
             "complete": complete,
-            "window": window,
         },
     ).one_or_none()
     if planned is None:
         return None
     if chunks:
         tx.execute(_ADD_CHUNK, [_row(source, chunk) for chunk in chunks])
+        if not planned.at_once:
+            jobs = [ImportChunk(import_id=source.id, index=chunk.index) for chunk in chunks]
+            parts.hand_out(tx, source.id, jobs, window=window, more=not complete, by=by)
+    if complete:
+        parts.all_handed_out(tx, source.id)
     if complete and planned.all_done:
         return finish(tx, source.id, all_or_nothing=False, rejected=0)
     if complete and planned.at_once:
         return [ImportApplyAll(import_id=source.id)]
-    return _jobs(source.id, planned.released, planned.release)
+    return []
 
 
 def load_chunk(tx: Connection, import_id: UUID, index: int) -> Chunk | None:
@@ -225,10 +223,8 @@ def mark_done(tx: Connection, import_id: UUID, chunk: Chunk, result: Result) -> 
         raise RuntimeError(f"chunk {chunk.index} of import {import_id} is done already")
 
 
-def tick(
-    tx: Connection, import_id: UUID, chunk: Chunk, result: Result, *, window: int
-) -> list[JobContract] | None:
-    """Add a finished chunk to the import: the next ones get their jobs, the last one ends it.
+def tick(tx: Connection, import_id: UUID, chunk: Chunk, result: Result) -> list[JobContract] | None:
+    """Add a finished chunk to the import; the last one ends it.
 
     Returns what is to be enqueued; None when the import has ended, and then the caller keeps nothing of
     the chunk.
@@ -242,14 +238,13 @@ def tick(
             "bytes": chunk.end - chunk.start,
             "unforeseen": 0 if chunk.filled is None else result.total - chunk.filled,
             **result.counts,
-            "window": window,
         },
     ).one_or_none()
     if ticked is None:
         return None
     if ticked.complete:
         return finish(tx, import_id, all_or_nothing=ticked.all_or_nothing, rejected=ticked.rejected)
-    return _jobs(import_id, ticked.released, ticked.release)
+    return []
 
 
 def finish(
@@ -271,18 +266,18 @@ def rows_rejected(rejected: int) -> dict[str, str]:
     }
 
 
-def missing_chunks(tx: Connection, import_id: UUID) -> list[int]:
-    """Numbers of the chunks that were given a job and aren't done."""
-    return list(tx.execute(_MISSING, {"id": import_id}).scalars())
+def hand_out_missing(tx: Connection, import_id: UUID, *, but: int | None = None) -> None:
+    """Give new jobs to the chunks that aren't done, except to one that has a job which will begin."""
+    coming = parts.still_to_come(tx, import_id) | {but}
+    indexes = tx.execute(_MISSING, {"id": import_id}).scalars()
+    jobs = [ImportChunk(import_id=import_id, index=each) for each in indexes if each not in coming]
+    if jobs:
+        parts.hand_out(tx, import_id, jobs)
 
 
 def standing(tx: Connection, import_id: UUID) -> Standing:
     """How far the import is."""
     return Standing(*tx.execute(_STANDING, {"id": import_id}).one())
-
-
-def _jobs(import_id: UUID, released: int, release: int) -> list[JobContract]:
-    return [ImportChunk(import_id=import_id, index=index) for index in range(released, release)]
 
 
 def _row(source: lifecycle.OpenImport, chunk: Chunk) -> Mapping[str, Any]:

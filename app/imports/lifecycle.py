@@ -11,6 +11,7 @@ from uuid import UUID
 from sqlalchemy import Connection, Row, text
 
 from app.errors import Conflict, NotFound
+from app.imports import parts
 from app.imports.options import ImportOptions
 from app.imports.remembered import remember_fields
 from app.imports.targets import TARGETS, Target
@@ -204,6 +205,7 @@ def cancel_import(tx: Connection, tenant_id: UUID, import_id: UUID) -> None:
     if row.status in _ENDED:
         raise Conflict(f"Import {import_id} {_ENDED[row.status]}; there is nothing left to cancel.")
     error = {"code": "cancelled", "message": "It was cancelled on request."}
+    parts.take_back(tx, import_id, reason=error["message"])
     for job in end(tx, import_id, status="cancelled", error=error):
         enqueue(tx, tenant_id, job)
 

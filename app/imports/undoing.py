@@ -1,7 +1,7 @@
 """Undo an import: what it wrote is taken back chunk by chunk, a few chunks at a time.
 
-A chunk's rows, its mark and the import's counters are one commit; the next chunk gets its job in it. So an
-undo that is interrupted has undone whole chunks, and goes on with the others.
+A chunk's rows, its mark and the import's counters are one commit. So an undo that is interrupted has undone
+whole chunks, and goes on with the others.
 """
 
 import json
@@ -13,13 +13,11 @@ from uuid import UUID
 from sqlalchemy import Connection, Row, text
 
 from app.errors import Conflict
-from app.imports import lifecycle
+from app.imports import lifecycle, parts
 from app.imports.apply import UndoSink
 from app.imports.targets import TARGETS
 from app.imports.undo import Undone, undo_chunk
 from app.jobs import ImportUndoChunk
-from app.ledger.contract import JobContract
-from app.ledger.enqueue import NewJob, enqueue_many
 
 _OWN = text("""
     SELECT status, dry_run, undo_status,
@@ -31,7 +29,7 @@ _BEGIN = text("""
     SET undo_status = 'running', undo_error = NULL, undo_finished_at = NULL,
         undo_started_at = coalesce(undo_started_at, clock_timestamp())
     WHERE id = :id
-    RETURNING undo_released, pg_notify('import_progress', id::text)
+    RETURNING pg_notify('import_progress', id::text)
 """)
 _LOAD = text("""
     SELECT i.tenant_id, i.target FROM imports i JOIN import_chunks c ON c.import_id = i.id
@@ -42,35 +40,20 @@ _MARK = text("""
     SET undone_at = clock_timestamp(), kept = CAST(:kept AS jsonb), before = NULL, inserted_ids = NULL
     WHERE import_id = :id AND index = :index AND undone_at IS NULL
 """)
-# The last but the end and the next job: it locks the row that all chunks share.
+# The last but the end: it locks the row that all chunks share.
 _TICK = text("""
     UPDATE imports
     SET undo_removed = undo_removed + :removed, undo_restored = undo_restored + :restored,
         undo_kept = undo_kept + :kept
     WHERE id = :id AND undo_status = 'running'
-    RETURNING undo_released, pg_notify('import_progress', id::text)
-""")
-_AGAIN = text("""
-    SELECT c.index FROM import_chunks c JOIN imports i ON i.id = c.import_id
-    WHERE i.id = :id AND c.index <= i.undo_released AND c.done_at IS NOT NULL AND c.undone_at IS NULL
-      AND c.inserted + c.updated > 0
-    ORDER BY c.index
-""")
-_NEXT = text("""
-    UPDATE imports SET undo_released = next.last
-    FROM (SELECT max(index) AS last, array_agg(index ORDER BY index) AS indexes
-          FROM (SELECT index FROM import_chunks
-                WHERE import_id = :id AND done_at IS NOT NULL AND undone_at IS NULL
-                  AND inserted + updated > 0 AND index > :after
-                ORDER BY index LIMIT :room) waiting) next
-    WHERE id = :id AND next.last IS NOT NULL
-    RETURNING next.indexes
+    RETURNING pg_notify('import_progress', id::text)
 """)
 _LEFT = text("""
-    SELECT EXISTS (SELECT FROM import_chunks
-                   WHERE import_id = :id AND done_at IS NOT NULL AND undone_at IS NULL
-                     AND inserted + updated > 0)
+    SELECT index FROM import_chunks
+    WHERE import_id = :id AND done_at IS NOT NULL AND undone_at IS NULL AND inserted + updated > 0
+    ORDER BY index
 """)
+_ANY_LEFT = text(f"SELECT EXISTS ({_LEFT.text})")
 _END = text("""
     UPDATE imports
     SET undo_status = :status, undo_finished_at = clock_timestamp(), undo_error = CAST(:error AS jsonb)
@@ -107,12 +90,8 @@ def start_undo(tx: Connection, tenant_id: UUID, import_id: UUID, *, days: int, w
     reason = _why_not(row, days)
     if reason:
         raise Conflict(f"Import {import_id} {reason}")
-    released: int = tx.execute(_BEGIN, {"id": import_id}).one().undo_released
-    jobs = _again(tx, import_id)
-    jobs += _next(tx, import_id, after=released, room=max(0, window - len(jobs)))
-    if jobs:
-        enqueue_many(tx, tenant_id, [NewJob(job=job) for job in jobs])
-    else:
+    tx.execute(_BEGIN, {"id": import_id})
+    if not _hand_out(tx, import_id, window=window):
         end_undo(tx, import_id, status="succeeded")
 
 
@@ -124,18 +103,16 @@ def load_work(tx: Connection, import_id: UUID, index: int) -> UndoWork | None:
     return UndoWork(import_id=import_id, index=index, tenant_id=row.tenant_id, target=row.target)
 
 
-def undo_and_tick(tx: Connection, work: UndoWork) -> list[JobContract] | None:
-    """Undo the chunk and add it to the import: the next one gets its job, the last one ends the undo.
-
-    Returns what is to be enqueued; None when the undo has ended or the chunk is undone, and then the
-    caller keeps nothing of this.
+def undo_and_tick(tx: Connection, work: UndoWork) -> bool:
+    """Undo the chunk and add it to the import; the last one ends the undo. False when the undo has ended
+    or the chunk is undone, and then the caller keeps nothing of this.
     """
     undone = undo_chunk(
         tx, TARGETS[work.target], work.tenant_id, UndoSink(work.import_id, work.index)
     )
     which = {"id": work.import_id, "index": work.index}
     if tx.execute(_MARK, {**which, "kept": _kept(undone)}).rowcount != 1:
-        return None
+        return False
     ticked = tx.execute(
         _TICK,
         {
@@ -146,11 +123,10 @@ def undo_and_tick(tx: Connection, work: UndoWork) -> list[JobContract] | None:
         },
     ).one_or_none()
     if ticked is None:
-        return None
-    jobs = _next(tx, work.import_id, after=ticked.undo_released, room=1)
-    if not jobs and not tx.execute(_LEFT, {"id": work.import_id}).scalar_one():
+        return False
+    if not tx.execute(_ANY_LEFT, {"id": work.import_id}).scalar_one():
         end_undo(tx, work.import_id, status="succeeded")
-    return jobs
+    return True
 
 
 def end_undo(
@@ -161,24 +137,26 @@ def end_undo(
     tx.execute(_END, facts)
 
 
-def resume_undo(tx: Connection, import_id: UUID) -> list[JobContract]:
-    """A chunk whose job was dead is to run again, and the undo with it. Returns that job and those of the
-    chunks that gave up meanwhile.
+def resume_undo(tx: Connection, import_id: UUID, *, but: int) -> None:
+    """A chunk whose job was dead is to run again, and the undo with it: so are the chunks that gave up
+    meanwhile, `but` that one.
     """
-    reopened = tx.execute(_REOPEN, {"id": import_id}).one_or_none()
-    return _again(tx, import_id) if reopened else []
+    if tx.execute(_REOPEN, {"id": import_id}).one_or_none() is not None:
+        _hand_out(tx, import_id, but=but)
 
 
-def _again(tx: Connection, import_id: UUID) -> list[JobContract]:
-    """Jobs for the chunks that were given one and are not undone."""
-    indexes = tx.execute(_AGAIN, {"id": import_id}).scalars()
-    return [ImportUndoChunk(import_id=import_id, index=index) for index in indexes]
-
-
-def _next(tx: Connection, import_id: UUID, *, after: int, room: int) -> list[JobContract]:
-    row = tx.execute(_NEXT, {"id": import_id, "after": after, "room": room}).one_or_none()
-    indexes: list[int] = [] if row is None else row.indexes
-    return [ImportUndoChunk(import_id=import_id, index=index) for index in indexes]
+def _hand_out(
+    tx: Connection, import_id: UUID, *, window: int | None = None, but: int | None = None
+) -> bool:
+    """Give jobs to the chunks that are not undone and have none which will begin; False when there is
+    nothing left to undo.
+    """
+    left = list(tx.execute(_LEFT, {"id": import_id}).scalars())
+    coming = parts.still_to_come(tx, import_id, purpose="undo") | {but}
+    jobs = [ImportUndoChunk(import_id=import_id, index=each) for each in left if each not in coming]
+    if jobs:
+        parts.hand_out(tx, import_id, jobs, purpose="undo", window=window)
+    return bool(left)
 
 
 def _why_not(row: Row[Any], days: int) -> str | None:

@@ -185,6 +185,7 @@ def add_to_batch(
 
 def close_batch(tx: Connection, batch_id: UUID) -> None:
     """No more jobs are to come: the batch ends with its last one, or here when all have ended already."""
+    tx.execute(_LOCK_SHARDS, {"id": batch_id})
     if tx.execute(_CLOSE, {"id": batch_id}).one_or_none() is None:
         raise missing(batch_id)
     tx.execute(_COMPLETE, {"id": batch_id})

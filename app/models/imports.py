@@ -66,8 +66,8 @@ class Import(Base):
     bytes_done: Mapped[int] = mapped_column(BigInteger, server_default="0")
     chunks_total: Mapped[int | None]
     """How many are planned so far; null before the first."""
-    chunks_released: Mapped[int] = mapped_column(server_default="0")
-    """The chunks below this number have been given a job."""
+    batch_id: Mapped[UUID | None]
+    """Of the chunks' jobs; null before there is one."""
     chunks_done: Mapped[int] = mapped_column(server_default="0")
     planned_at: Mapped[Timestamp | None]
     """When the whole file was planned."""
@@ -86,8 +86,7 @@ class Import(Base):
     undo_removed: Mapped[int] = mapped_column(BigInteger, server_default="0")
     undo_restored: Mapped[int] = mapped_column(BigInteger, server_default="0")
     undo_kept: Mapped[int] = mapped_column(BigInteger, server_default="0")
-    undo_released: Mapped[int] = mapped_column(server_default="-1")
-    """The number of the last chunk that was given a job to undo it."""
+    undo_batch_id: Mapped[UUID | None]
     undo_error: Mapped[Json | None]
     undo_started_at: Mapped[Timestamp | None]
     undo_finished_at: Mapped[Timestamp | None]

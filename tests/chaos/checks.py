@@ -75,6 +75,7 @@ class Books:
             for (number,) in self._tx.execute(
                 "SELECT (payload ->> 'number')::int FROM jobs"
                 " WHERE parent_id IS NULL AND payload ? 'number'"
+                " AND id NOT IN (SELECT unnest(callback_ids) FROM batches)"
             )
         )
         rows: Counter[tuple[int, int]] = Counter()

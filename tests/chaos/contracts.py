@@ -62,11 +62,37 @@ class Flaky(Order):
 
 
 class Link(Order):
-    """A link of a chain: a row, and the next link in the same commit, until `left` is 0."""
+    """A link of a chain: a row, and the next link in the same commit, until `left` is 0. Where the number
+    is odd, the first one enqueues all the others up front, each waiting for the one before.
+    """
 
     spec: ClassVar[JobSpec] = _spec("link")
     step: int = 0
     left: int
+
+
+class Fan(Order):
+    """A row, and `pieces` more side by side, then one that finds them all there: in a batch with a window
+    of `window`, or without a batch where that is 0.
+    """
+
+    spec: ClassVar[JobSpec] = _spec("fan")
+    pieces: int
+    window: int
+
+
+class Piece(Order):
+    """One row of a fan; small as Urgent is."""
+
+    spec: ClassVar[JobSpec] = _spec("piece", small=True)
+    step: int
+
+
+class Gather(Order):
+    """The last row of a fan: dead when one of the `pieces` rows is not there, or there twice."""
+
+    spec: ClassVar[JobSpec] = _spec("gather")
+    pieces: int
 
 
 class Locked(Order):
@@ -102,5 +128,8 @@ class Tick(JobContract):
     schedule: int
 
 
-KINDS = (Row, Urgent, Lazy, Charge, Flaky, Link, Locked, Steps, Long, Doomed, Tick)
+KINDS = (
+    *(Row, Urgent, Lazy, Charge, Flaky, Link, Fan, Piece, Gather),
+    *(Locked, Steps, Long, Doomed, Tick),
+)
 CATALOG = catalog((*PRODUCT.values(), *KINDS))

@@ -4,6 +4,8 @@ import time
 
 from sqlalchemy import Connection, text
 
+from app.ledger.batches import Batch
+from app.ledger.flows import Chain, FanIn
 from tests.chaos import contracts
 from tests.chaos.charging import ProviderBusy, charge
 from workers.runtime.context import Context
@@ -27,6 +29,7 @@ _EFFECT = text("""
 """)
 _BALANCE = text("SELECT balance FROM chaos_accounts WHERE account = :account")
 _SET_BALANCE = text("UPDATE chaos_accounts SET balance = :balance WHERE account = :account")
+_PIECES = text("SELECT step FROM chaos_effects WHERE number = :number AND step > 0")
 _MERCY = text("SELECT count(*) FROM chaos_mercy WHERE number = :number")
 _LOOK_UP_SECONDS = 0.1
 
@@ -83,8 +86,42 @@ def link(ctx: Context, job: contracts.Link) -> Outcome:
         _effect(tx, ctx, job.number, job.step)
     if job.left == 0:
         return Done()
+    if job.number % 2:
+        links = [job.model_copy(update={"step": n + 1, "left": 0}) for n in range(job.left)]
+        return Done(then=[Chain(links)])
     following = job.model_copy(update={"step": job.step + 1, "left": job.left - 1})
     return Done(then=[following])
+
+
+@handles(contracts.Fan)
+def fan(ctx: Context, job: contracts.Fan) -> Outcome:
+    _write_row(ctx, job)
+    pieces = [
+        contracts.Piece(number=job.number, millis=job.millis, step=step + 1)
+        for step in range(job.pieces)
+    ]
+    last = contracts.Gather(number=job.number, pieces=job.pieces)
+    if job.window == 0:
+        return Done(then=[FanIn(pieces, then=last)])
+    return Done(then=[Batch(jobs=pieces, window=job.window, on_completion=last)])
+
+
+@handles(contracts.Piece)
+def piece(ctx: Context, job: contracts.Piece) -> Outcome:
+    with ctx.transaction() as tx:
+        _effect(tx, ctx, job.number, job.step)
+        time.sleep(job.millis / 1000)
+    return Done()
+
+
+@handles(contracts.Gather)
+def gather(ctx: Context, job: contracts.Gather) -> Outcome:
+    with ctx.transaction() as tx:
+        found = tx.execute(_PIECES, {"number": job.number}).scalars().all()
+        if sorted(found) != list(range(1, job.pieces + 1)):
+            raise PermanentError(f"released too early: of {job.pieces} pieces {found} are there")
+        _effect(tx, ctx, job.number, job.pieces + 1)
+    return Done()
 
 
 @handles(contracts.Locked)

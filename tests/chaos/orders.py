@@ -20,6 +20,7 @@ SHARES: Mapping[str, float] = MappingProxyType(
         "charge": 0.10,
         "flaky": 0.05,
         "chain": 0.05,
+        "fan": 0.03,
         "delayed": 0.03,
         "locked": 0.03,
         "steps": 0.02,
@@ -94,6 +95,13 @@ def _chain(number: int, name: str, dice: Random) -> Order:
     return replace(order, steps=left + 1)
 
 
+def _fan(number: int, name: str, dice: Random) -> Order:
+    """Some with a batch and a window, some without."""
+    pieces = dice.randint(2, 12)
+    facts = {"pieces": pieces, "window": dice.choice((0, 1, 3, 20)), "millis": dice.choice((0, 5))}
+    return replace(_order(number, name, "fan", facts), steps=pieces + 2)
+
+
 def _delayed(number: int, name: str, dice: Random) -> Order:
     return replace(_order(number, name, "row", {}), run_in=dice.uniform(0.5, 12))
 
@@ -158,6 +166,7 @@ _MAKERS: Mapping[str, Callable[[int, str, Random], Order]] = MappingProxyType(
         **{kind: _plain(kind) for kind in ("row", "urgent", "lazy", "charge")},
         "flaky": _flaky,
         "chain": _chain,
+        "fan": _fan,
         "delayed": _delayed,
         "locked": _locked,
         "steps": _steps,

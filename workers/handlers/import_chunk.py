@@ -42,8 +42,7 @@ def _write(
         if not early:
             kept = shelf.keep_rejected(found)
         result = running.result_of(found, applied, kept)
-        window = ctx.settings.import_parallel_chunks
-        then = chunks.tick(tx, source.id, chunk, result, window=window)
+        then = chunks.tick(tx, source.id, chunk, result)
         if then is None:
             rows.rollback()
     return ENDED if then is None else Done(then=then)
@@ -58,8 +57,7 @@ def _look_ahead(
     kept = shelf.keep_rejected(found)
     result = running.result_of(found, seen, kept, shelf.keep_changes(seen.changes))
     with ctx.transaction() as tx, tx.begin_nested() as rows:
-        window = ctx.settings.import_parallel_chunks
-        then = chunks.tick(tx, source.id, chunk, result, window=window)
+        then = chunks.tick(tx, source.id, chunk, result)
         if then is None:
             rows.rollback()
     return ENDED if then is None else Done(then=then)

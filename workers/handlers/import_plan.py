@@ -1,7 +1,6 @@
 """Read an uploaded file once and cut it into chunk jobs."""
 
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
@@ -15,7 +14,6 @@ from app.imports.plan import Keep, Planner
 from app.imports.reading import make_cleaner
 from app.jobs import ImportPlan
 from app.ledger.contract import JobContract
-from app.ledger.enqueue import NewJob, enqueue_many
 from app.scanning import gate
 from app.tabular import packed
 from app.tabular.batch import Batch
@@ -110,9 +108,8 @@ def _plan(ctx: Context, start: _Start, table: Table) -> Outcome:
     give_back_at = time.monotonic() + ROUND_SECONDS
     for found in planner.steps(ctx.checked(table.batches())):
         with ctx.checkpoint(ctx.saved or {}) as tx:
-            jobs = _record(ctx, tx, source, found, known=known)
-            _enqueue(ctx, tx, jobs or ())
-        if jobs is None:
+            recorded = _record(ctx, tx, source, found, known=known)
+        if recorded is None:
             return Cancel("The import has ended, or another job has planned it.")
         known += len(found)
         if time.monotonic() > give_back_at:
@@ -132,14 +129,9 @@ def _record(
     complete: bool = False,
 ) -> list[JobContract] | None:
     window = ctx.settings.import_parallel_chunks
-    return chunks.record(tx, source, found, known=known, window=window, complete=complete)
-
-
-def _enqueue(ctx: Context, tx: Connection, jobs: Iterable[JobContract]) -> None:
-    """As children of this job, in a commit before its end."""
-    new = [NewJob(job=job) for job in jobs]
-    if new:
-        enqueue_many(tx, ctx.tenant_id, new, parent_id=ctx.job.id, traceparent=ctx.job.traceparent)
+    return chunks.record(
+        tx, source, found, known=known, window=window, complete=complete, by=ctx.job
+    )
 
 
 def _keeper(ctx: Context, source: OpenImport) -> Keep:

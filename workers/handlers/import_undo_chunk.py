@@ -15,7 +15,7 @@ def import_undo_chunk(ctx: Context, job: ImportUndoChunk) -> Outcome:
     if work is None:
         return Cancel("This part is undone already, or the undo has ended.")
     with ctx.transaction() as tx, tx.begin_nested() as rows:
-        then = undoing.undo_and_tick(tx, work)
-        if then is None:
+        undone = undoing.undo_and_tick(tx, work)
+        if not undone:
             rows.rollback()
-    return Cancel("This part is undone already.") if then is None else Done(then=then)
+    return Done() if undone else Cancel("This part is undone already.")
