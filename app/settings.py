@@ -165,6 +165,10 @@ class Settings(BaseSettings):
         description="Unfinished uploads, and files of no import, are deleted after this.",
     )
 
+    sealing_keys: Secrets = Field(
+        default=(),
+        description="What secrets of customers are sealed with in the database: the first seals, all open.",
+    )
     outbound_allowed_networks: Networks = Field(
         default=(),
         description="Networks that customers' webhooks may point to though they are not of the internet.",

@@ -21,6 +21,7 @@ class Credentials:
     rabbitmq_password: str = field(default_factory=_secret(16))
     s3_access_key_id: str = field(default_factory=_secret(10))
     s3_secret_access_key: str = field(default_factory=_secret(20))
+    sealing_key: str = field(default_factory=_secret(32))
     flower_password: str = field(default_factory=_secret(8))
 
 

@@ -136,6 +136,7 @@ class LocalSystem:
             "MILLRACE_S3_BUCKET": BUCKET,
             "MILLRACE_S3_ACCESS_KEY_ID": self.credentials.s3_access_key_id,
             "MILLRACE_S3_SECRET_ACCESS_KEY": self.credentials.s3_secret_access_key,
+            "MILLRACE_SEALING_KEYS": self.credentials.sealing_key,
             "MILLRACE_SMTP_HOST": LOOPBACK,
             "MILLRACE_SMTP_PORT": str(self.ports["smtp"]),
             "MILLRACE_MAIL_FROM": "Millrace <no-reply@millrace.example>",

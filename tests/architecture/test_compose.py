@@ -29,6 +29,7 @@ SECRETS = {
     "S3_ACCESS_KEY_ID",
     "S3_SECRET_ACCESS_KEY",
     "FLOWER_PASSWORD",
+    "MILLRACE_SEALING_KEYS",
 }
 FIELDS = {f"MILLRACE_{name.upper()}": field for name, field in Settings.model_fields.items()}
 SET_BY_COMPOSE = {
