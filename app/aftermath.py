@@ -8,9 +8,12 @@ from app.jobs import (
     ImportChunk,
     ImportPlan,
     ImportUndoChunk,
+    SyncPull,
+    SyncPush,
     WebhookDeliver,
 )
 from app.ledger.aftermath import Aftermath, Aftermaths
+from app.sync import aftermath as sync
 from app.webhooks import aftermath as webhooks
 
 AFTERMATHS: Aftermaths = {
@@ -26,5 +29,7 @@ AFTERMATHS: Aftermaths = {
             revived=webhooks.deliver_revived,
         ),
         Aftermath(contract=ExportTable, ended=exports.table_ended, revived=exports.table_revived),
+        Aftermath(contract=SyncPull, ended=sync.ended, revived=sync.revived),
+        Aftermath(contract=SyncPush, ended=sync.ended, revived=sync.revived),
     )
 }

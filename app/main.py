@@ -10,6 +10,7 @@ from app.aftermath import AFTERMATHS
 from app.api import (
     ai,
     batches,
+    connections,
     contacts,
     dead_letters,
     documents,
@@ -55,6 +56,7 @@ ROUTES = (
     targets,
     contacts,
     products,
+    connections,
     jobs,
     job_operations,
     batches,

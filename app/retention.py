@@ -85,6 +85,16 @@ KEPT = (
         step=rows("exports", at="finished_at", where=_EXPIRED),
     ),
     Kept(
+        what="sync_runs",
+        about="ended runs of connections",
+        step=rows("sync_runs", at="finished_at"),
+    ),
+    Kept(
+        what="circuit_changes",
+        about="when other people's servers were left alone, and asked again",
+        step=rows("circuit_changes", at="at"),
+    ),
+    Kept(
         what="console_sessions",
         about="sessions of the console, after their end",
         step=rows("console_sessions", at="expires_at"),

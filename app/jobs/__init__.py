@@ -15,6 +15,9 @@ from app.jobs.payment_failed_mail import PaymentFailedMail
 from app.jobs.report_daily import ReportDaily
 from app.jobs.report_monthly import ReportMonthly
 from app.jobs.report_ready_mail import ReportReadyMail
+from app.jobs.sync_pull import SyncPull
+from app.jobs.sync_push import SyncPush
+from app.jobs.sync_run import SyncRun
 from app.jobs.trial_ending_mail import TrialEndingMail
 from app.jobs.trial_expired_mail import TrialExpiredMail
 from app.jobs.trials_expire import TrialsExpire
@@ -39,6 +42,9 @@ __all__ = [
     "ReportDaily",
     "ReportMonthly",
     "ReportReadyMail",
+    "SyncPull",
+    "SyncPush",
+    "SyncRun",
     "TrialEndingMail",
     "TrialExpiredMail",
     "TrialsExpire",
@@ -68,5 +74,8 @@ CATALOG = catalog(
         AiEmbedContacts,
         AiEmbedDocuments,
         AiClassify,
+        SyncRun,
+        SyncPull,
+        SyncPush,
     )
 )

@@ -24,6 +24,7 @@ from app.models.payments import PaymentCustomer, PaymentEvent, Subscription
 from app.models.products import Product
 from app.models.retention import Retention
 from app.models.schedules import Schedule, ScheduleSlot
+from app.models.sync import RemoteConnection, SyncLink, SyncRun
 from app.models.tenants import SYSTEM_TENANT, ApiKey, Tenant
 from app.models.uploads import Upload
 from app.models.webhooks import (
@@ -72,10 +73,13 @@ __all__ = [
     "PaymentEvent",
     "Product",
     "RateLimit",
+    "RemoteConnection",
     "Retention",
     "Schedule",
     "ScheduleSlot",
     "Subscription",
+    "SyncLink",
+    "SyncRun",
     "TaskError",
     "Tenant",
     "Upload",

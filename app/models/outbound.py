@@ -83,7 +83,10 @@ class CircuitChange(Base):
     """One line per change of state, written by the statement that makes it."""
 
     __tablename__ = "circuit_changes"
-    __table_args__ = (Index("ix_circuit_changes_tenant_id_scope_id", "tenant_id", "scope", "id"),)
+    __table_args__ = (
+        Index("ix_circuit_changes_tenant_id_scope_id", "tenant_id", "scope", "id"),
+        Index("ix_circuit_changes_at", "at"),
+    )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     tenant_id: Mapped[TenantId]

@@ -132,7 +132,6 @@ class LocalSystem:
             "MILLRACE_DATABASE_URL": self.postgres.url(),
             "MILLRACE_BROKER_URL": self.rabbitmq.url,
             "MILLRACE_S3_ENDPOINT_URL": self.object_store.url,
-            "MILLRACE_S3_REGION": "us-east-1",
             "MILLRACE_S3_BUCKET": BUCKET,
             "MILLRACE_S3_ACCESS_KEY_ID": self.credentials.s3_access_key_id,
             "MILLRACE_S3_SECRET_ACCESS_KEY": self.credentials.s3_secret_access_key,

@@ -88,6 +88,7 @@ def test_a_request_of_unknown_fate_counts_until_it_cannot_arrive_any_more(
     limiter = Limiter(engine, tenant.id, SCOPE, SLOW)
     with pytest.raises(TimedOut), limiter.slot(max_wait=0):
         raise TimedOut("no answer")
+    limiter.close()
     later(engine, SLOW.timeout_seconds + limiting.LATENESS_SECONDS)
     assert 0 < wait_of(limiter) <= 10
     later(engine, 10)
