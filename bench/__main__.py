@@ -11,6 +11,7 @@ NAMES = {
     "bloat": "bench.bloat",
     "csv_readers": "bench.csv_readers",
     "dispatch": "bench.dispatch",
+    "export": "bench.export",
     "import": "bench.csv_import",
     "import_fair": "bench.import_fair",
     "import_naive": "bench.import_naive",

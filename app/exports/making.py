@@ -8,7 +8,7 @@ from typing import Protocol
 from sqlalchemy import Connection
 
 from app.errors import Unprocessable
-from app.exports.file_format import FORMATS
+from app.exports.file_format import FORMATS, XLSX_MAX_ROWS
 from app.exports.lifecycle import Work
 from app.exports.object_writer import ObjectWriter, Stored
 from app.exports.order import Format
@@ -41,10 +41,12 @@ def make_file(
         storage.abort_multipart(*work.left_open)
     take_snapshot(db)
     chosen = select_rows(db, order, work.tenant_id, spread=order.format is not Format.PARQUET)
+    if order.format is Format.XLSX:
+        max_rows = min(max_rows, XLSX_MAX_ROWS)
     if chosen.rows > max_rows:
         raise Unprocessable(
-            f"These are {chosen.rows:,} rows; an export has {max_rows:,} at most. Export them in "
-            "parts, by 'filter'.",
+            f"These are {chosen.rows:,} rows; as {order.format.value} an export has {max_rows:,} at "
+            "most. Export them in parts, by 'filter', or ask for 'csv' or 'parquet'.",
             code="too_many_rows",
         )
     watch.written(0, chosen.rows)

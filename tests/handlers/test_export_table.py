@@ -296,3 +296,17 @@ def test_the_tenant_is_told_by_mail_once(
     (mail,) = servers.system.mails(recipient=tenant.email)
     assert f"/v1/exports/{export_id}/download" in mail.text
     assert export_row(engine, export_id)["filename"] in mail.text
+
+
+def test_a_workbook_has_a_limit_of_its_own(
+    worker: Worker, engine: Engine, tenant: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from app.exports import making
+
+    monkeypatch.setattr(making, "XLSX_MAX_ROWS", 2)
+    add_many(engine, tenant.id, 3)
+    export_id = order(engine, tenant.id, format="xlsx")
+    assert worker.deliver(published(engine)) is Disposition.DEAD_LETTER
+    error = export_row(engine, export_id)["error"]
+    assert error["code"] == "too_many_rows"
+    assert "3 rows; as xlsx an export has 2 at most" in error["message"]
