@@ -19,6 +19,7 @@ from app import (
     contracts_cli,
     csv_cli,
     dead_letters_cli,
+    dispatch_cli,
     jobs_cli,
     mail_cli,
     payments_cli,
@@ -40,6 +41,9 @@ topology_commands = typer.Typer(no_args_is_help=True, help="RabbitMQ's queues an
 app.add_typer(tenants, name="tenants")
 app.add_typer(keys, name="keys")
 app.add_typer(jobs_cli.app, name="jobs")
+app.add_typer(dispatch_cli.queues, name="queues")
+app.add_typer(dispatch_cli.kinds, name="kinds")
+dispatch_cli.add_to(tenants)
 app.add_typer(batches_cli.app, name="batches")
 app.add_typer(dead_letters_cli.app, name="dead-letters")
 app.add_typer(schedules_cli.app, name="schedules")

@@ -7,7 +7,7 @@ Any number of dispatchers may run. Beside dispatching each does the chores of `a
 
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 
@@ -19,6 +19,8 @@ from sqlalchemy.exc import DBAPIError
 from app.aftermath import AFTERMATHS
 from app.broker.message import JobMessage
 from app.broker.publisher import Publisher
+from app.broker.topology import Queue
+from app.broker.window import Bounds, Windows
 from app.db import listen, make_engine
 from app.errors import BrokerAway
 from app.housekeeping.chores import Chore, Chores
@@ -30,30 +32,45 @@ from app.jobs import CATALOG
 from app.ledger.aftermath import Aftermaths
 from app.ledger.contract import Catalog
 from app.ledger.enqueue import OUTBOX_CHANNEL
-from app.ledger.outbox import DueJob, mark_queued, postpone, seconds_to_next, take_due
+from app.ledger.outbox import DueJob, Round, mark_queued, postpone, seconds_to_next, take_due
 from app.settings import Settings
 from app.storage import make_storage
 
 log = structlog.get_logger()
 
 REFUSED_PAUSE_SECONDS = 1.0
+FULL_PAUSE_SECONDS = 0.01
+"""How soon to look again at a queue that has all that it may hold, at first and in the end."""
+LONGEST_FULL_PAUSE_SECONDS = 0.05
+CURBED_PAUSE_SECONDS = 0.05
+"""How soon to look again at jobs that a limit holds back."""
 RECONNECT_SECONDS = (0.1, 0.2, 0.5)
 NAME = "millrace-dispatcher"
 
 
 def dispatch_batch(
-    tx: Connection, publisher: Publisher, *, batch: int, catalog: Catalog = CATALOG
+    tx: Connection,
+    publisher: Publisher,
+    *,
+    batch: int,
+    catalog: Catalog = CATALOG,
+    rooms: Mapping[str, int] | None = None,
+    this: Round | None = None,
+    windows: Windows | None = None,
 ) -> int:
-    """Publish one batch inside `tx`; returns how many jobs were taken, refused ones included.
+    """Publish one batch inside `tx`; returns how many jobs were taken, refused ones included. `rooms` is how
+    many each queue may get; `windows` learn what it got.
 
     Raises BrokerAway when the broker goes away: `tx` must then be rolled back.
     """
-    due = take_due(tx, batch=batch)
+    due = take_due(tx, batch=batch, rooms=rooms, this=this)
     if not due:
         return 0
     groups = together(due, catalog)
     taken = publisher.publish([_message(group) for group in groups])
     answers = list(zip(groups, taken, strict=True))
+    if windows is not None:
+        _count(windows, [group for group, ok in answers if ok])
     confirmed = [job.id for group, ok in answers if ok for job in group]
     refused = [job.id for group, ok in answers if not ok for job in group]
     if confirmed:
@@ -62,6 +79,12 @@ def dispatch_batch(
         postpone(tx, refused, seconds=REFUSED_PAUSE_SECONDS)
         log.warning("dispatch.refused", jobs=len(refused))
     return len(due)
+
+
+def _count(windows: Windows, groups: Sequence[Sequence[DueJob]]) -> None:
+    for queue in {group[0].queue for group in groups}:
+        sizes = [len(group) for group in groups if group[0].queue == queue]
+        windows.sent(queue, jobs=sum(sizes), messages=len(sizes))
 
 
 def together(due: Sequence[DueJob], catalog: Catalog) -> list[list[DueJob]]:
@@ -108,6 +131,16 @@ def chores_of(
     )
 
 
+def _windows(settings: Settings) -> Windows:
+    least = settings.dispatch_window_min
+    bounds = Bounds(
+        least=least,
+        most=max(least, settings.dispatch_window_max),
+        seconds=settings.dispatch_window_seconds,
+    )
+    return Windows([queue.value for queue in Queue], bounds)
+
+
 class Dispatcher:
     """The process around `dispatch_batch`: connections, waiting, starting over."""
 
@@ -123,6 +156,8 @@ class Dispatcher:
         # One connection for the dispatching and one for each chore.
         self._engine = make_engine(settings, pool_size=5, application_name=NAME)
         self._stopping = False
+        self._round = Round()
+        self._windows = _windows(settings)
         self._chores = chores_of(settings, self._engine, catalog, aftermaths)
 
     def stop(self, _signal: int = 0, _frame: FrameType | None = None) -> None:
@@ -150,6 +185,7 @@ class Dispatcher:
 
     def _run_connected(self) -> None:
         publisher = Publisher(self._settings)
+        self._windows = _windows(self._settings)
         try:
             with listen(self._settings, OUTBOX_CHANNEL, application_name=NAME) as listener:
                 log.info("dispatcher.ready")
@@ -158,31 +194,50 @@ class Dispatcher:
             publisher.close()
 
     def _loop(self, publisher: Publisher, listener: psycopg.Connection) -> None:
+        watched = [queue.value for queue in Queue]
+        look_at, pause = 0.0, FULL_PAUSE_SECONDS
         while not self._stopping:
             self._beat()
-            taken = self._dispatch(publisher)
+            rooms = self._windows.rooms(publisher.depth, time.monotonic())
+            full = [queue for queue, room in rooms.items() if room == 0]
+            wanted = {queue: rooms[queue] for queue in watched if rooms[queue] > 0}
             publisher.keep_alive()
-            if taken == self._settings.dispatch_batch_size:
-                continue
-            pause = self._pause()
+            if wanted:
+                look_at, pause = self._dispatch(publisher, wanted), FULL_PAUSE_SECONDS
+                if self._round.more:
+                    watched = list({*wanted, *full})
+                    continue
+            left = max(0.0, look_at - time.monotonic())
+            waited = min(left, pause) if full else left
             # Notifications that came in meanwhile are read at once; several of them are one wake-up.
-            for _ in listener.notifies(timeout=pause, stop_after=1):
-                pass
+            heard = list(listener.notifies(timeout=waited, stop_after=1))
+            # Without a word, only a queue that was full can have become of interest.
+            awake = bool(heard) or waited == left
+            watched = list(rooms) if awake else full
+            look_at = time.monotonic() + self._settings.dispatch_poll_seconds if awake else look_at
+            pause = min(pause * 1.5, LONGEST_FULL_PAUSE_SECONDS)
 
-    def _dispatch(self, publisher: Publisher) -> int:
+    def _dispatch(self, publisher: Publisher, rooms: Mapping[str, int]) -> float:
+        """When to look again without being told: at the next job's time, or after the poll."""
         with self._engine.begin() as tx:
             tx.execute(
                 text("SELECT set_config('idle_in_transaction_session_timeout', :limit, true)"),
                 {"limit": f"{int(self._settings.confirm_timeout * 2)}s"},
             )
-            size = self._settings.dispatch_batch_size
-            return dispatch_batch(tx, publisher, batch=size, catalog=self._catalog)
-
-    def _pause(self) -> float:
-        with self._engine.connect() as tx:
-            due_in = seconds_to_next(tx)
+            dispatch_batch(
+                tx,
+                publisher,
+                batch=self._settings.dispatch_batch_size,
+                catalog=self._catalog,
+                rooms=rooms,
+                this=self._round,
+                windows=self._windows,
+            )
+            due_in = None if self._round.more else seconds_to_next(tx)
         poll = self._settings.dispatch_poll_seconds
-        return poll if due_in is None else min(poll, due_in)
+        if self._round.curbed:
+            poll = min(poll, CURBED_PAUSE_SECONDS)
+        return time.monotonic() + (poll if due_in is None else min(poll, due_in))
 
     def _beat(self) -> None:
         if self._settings.heartbeat_file:

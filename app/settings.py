@@ -149,6 +149,15 @@ class Settings(BaseSettings):
     )
     dispatch_batch_size: Annotated[int, Field(ge=1, le=5000)] = 500
     dispatch_poll_seconds: Seconds = 1.0
+    dispatch_window_seconds: Seconds = Field(
+        default=0.05, description="So much work waits in a broker's queue, by its rate of late."
+    )
+    dispatch_window_min: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        default=1, description="So many jobs may wait in a broker's queue at least, ..."
+    )
+    dispatch_window_max: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        default=1000, description="... and at most. The minimum counts where it is larger."
+    )
     confirm_timeout: Seconds = Field(
         default=15.0, description="How long the dispatcher waits for a batch's broker confirms."
     )

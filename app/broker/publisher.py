@@ -130,6 +130,12 @@ class Publisher:
             for index, message in enumerate(messages)
         ]
 
+    def depth(self, queue: str) -> int:
+        """How many messages of the queue no consumer has yet."""
+        with guarded():
+            answer = self._channel.queue_declare(queue, passive=True)
+        return 0 if answer is None else answer[1]
+
     def keep_alive(self) -> None:
         """Read what the broker sent and send a heartbeat when one is due; call it every second or so."""
         with guarded():

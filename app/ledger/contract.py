@@ -22,11 +22,14 @@ from app.ledger.retry import RetryPolicy
 MAX_HARD_SECONDS = 900
 """Well below RabbitMQ's consumer_timeout of 30 minutes, which would close the worker's channel."""
 MAX_BRIEF_SECONDS = 10
+MAX_PRIORITY = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobSpec:
     """The declared facts of one kind of job. Times are seconds.
+
+    `priority` orders a tenant's jobs within their queue, lowest first; other tenants have their own turns.
 
     `together` is for jobs of milliseconds: of those that are due at the same time, so many travel in one
     message, and one child runs them one after the other. Each is claimed, run and settled on its own; the
@@ -43,6 +46,7 @@ class JobSpec:
     kind: str
     version: int = 1
     queue: Queue = Queue.DEFAULT
+    priority: int = 0
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     soft_seconds: int = 60
     hard_seconds: int = 90
@@ -53,6 +57,10 @@ class JobSpec:
     def __post_init__(self) -> None:
         if not self.kind or self.version < 1:
             raise ValueError(f"a job needs a kind and a version >= 1: {self}")
+        if abs(self.priority) > MAX_PRIORITY:
+            raise ValueError(
+                f"{self.kind}: a priority is between -{MAX_PRIORITY} and {MAX_PRIORITY}"
+            )
         if self.together < 1:
             raise ValueError(f"{self.kind}: at least one job travels in a message")
         if not 0 < self.soft_seconds < self.hard_seconds <= MAX_HARD_SECONDS:

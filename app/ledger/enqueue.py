@@ -19,22 +19,22 @@ OUTBOX_CHANNEL = "millrace_outbox"
 _INSERT = text("""
     WITH wanted AS (
         SELECT * FROM jsonb_to_recordset(CAST(:jobs AS jsonb)) AS j(
-            id uuid, kind text, version int, queue text, payload jsonb, max_attempts int,
+            id uuid, kind text, version int, queue text, payload jsonb, max_attempts int, priority smallint,
             run_at timestamptz, deadline timestamptz, unique_key text)
     ), job AS (
-        INSERT INTO jobs (id, tenant_id, kind, version, queue, state, payload, max_attempts,
+        INSERT INTO jobs (id, tenant_id, kind, version, queue, state, payload, max_attempts, priority,
                           run_at, deadline, unique_key, parent_id, traceparent)
-        SELECT id, :tenant_id, kind, version, queue, 'scheduled', payload, max_attempts,
+        SELECT id, :tenant_id, kind, version, queue, 'scheduled', payload, max_attempts, priority,
                coalesce(run_at, clock_timestamp()), deadline, unique_key, :parent_id, :traceparent
         FROM wanted
         ON CONFLICT (tenant_id, kind, unique_key) WHERE unique_key IS NOT NULL DO NOTHING
-        RETURNING id, tenant_id, queue, run_at, deadline
+        RETURNING id, tenant_id, queue, run_at, deadline, kind, priority
     ), timed AS (
         INSERT INTO deadlines (job_id, deadline)
         SELECT id, deadline FROM job WHERE deadline IS NOT NULL
     ), boxed AS (
-        INSERT INTO outbox (job_id, tenant_id, queue, run_at)
-        SELECT id, tenant_id, queue, run_at FROM job
+        INSERT INTO outbox (job_id, tenant_id, queue, run_at, ready, kind, priority)
+        SELECT id, tenant_id, queue, run_at, run_at <= clock_timestamp(), kind, priority FROM job
     ), logged AS (
         INSERT INTO job_history (tenant_id, job_id, at, event, to_state, attempt)
         SELECT tenant_id, id, clock_timestamp(), 'enqueue', 'scheduled', 0 FROM job
@@ -45,18 +45,18 @@ _INSERT = text("""
 _INSERT_FLOW = text("""
     WITH wanted AS (
         SELECT * FROM jsonb_to_recordset(CAST(:jobs AS jsonb)) AS j(
-            id uuid, kind text, version int, queue text, payload jsonb, max_attempts int,
+            id uuid, kind text, version int, queue text, payload jsonb, max_attempts int, priority smallint,
             run_at timestamptz, deadline timestamptz, unique_key text,
             state text, batch_id uuid, shard smallint, waits_for int, doom text)
     ), job AS (
-        INSERT INTO jobs (id, tenant_id, kind, version, queue, state, payload, max_attempts,
+        INSERT INTO jobs (id, tenant_id, kind, version, queue, state, payload, max_attempts, priority,
                           run_at, deadline, unique_key, parent_id, batch_id, batch_shard, traceparent)
-        SELECT id, :tenant_id, kind, version, queue, state, payload, max_attempts,
+        SELECT id, :tenant_id, kind, version, queue, state, payload, max_attempts, priority,
                coalesce(run_at, clock_timestamp()), deadline, unique_key, :parent_id, batch_id, shard,
                :traceparent
         FROM wanted
         ON CONFLICT (tenant_id, kind, unique_key) WHERE unique_key IS NOT NULL DO NOTHING
-        RETURNING id, tenant_id, queue, state, run_at, deadline
+        RETURNING id, tenant_id, queue, state, run_at, deadline, kind, priority
     ), timed AS (
         INSERT INTO deadlines (job_id, deadline)
         SELECT id, deadline FROM job WHERE deadline IS NOT NULL
@@ -65,8 +65,8 @@ _INSERT_FLOW = text("""
         SELECT id, batch_id, shard, waits_for, doom FROM wanted
         WHERE id IN (SELECT id FROM job WHERE state = 'waiting')
     ), boxed AS (
-        INSERT INTO outbox (job_id, tenant_id, queue, run_at)
-        SELECT id, tenant_id, queue, run_at FROM job WHERE state = 'scheduled'
+        INSERT INTO outbox (job_id, tenant_id, queue, run_at, ready, kind, priority)
+        SELECT id, tenant_id, queue, run_at, run_at <= clock_timestamp(), kind, priority FROM job WHERE state = 'scheduled'
     ), logged AS (
         INSERT INTO job_history (tenant_id, job_id, at, event, to_state, attempt)
         SELECT tenant_id, id, clock_timestamp(),
@@ -87,7 +87,8 @@ class NewJob:
     `unique_key` in a tenant, for as long as that job is kept.
 
     It waits until all the jobs `after`, of the same tenant, have ended; `otherwise` says what becomes of
-    it when one of them has ended without success.
+    it when one of them has ended without success. Among the jobs of its tenant and queue those with the
+    lowest `priority` go first; None is the kind's own.
     """
 
     job: JobContract
@@ -96,6 +97,7 @@ class NewJob:
     unique_key: str | None = None
     after: Sequence[UUID] = ()
     otherwise: Otherwise = Otherwise.DIE
+    priority: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +130,7 @@ def enqueue(
     unique_key: str | None = None,
     after: Sequence[UUID] = (),
     otherwise: Otherwise = Otherwise.DIE,
+    priority: int | None = None,
     parent_id: UUID | None = None,
     traceparent: str | None = None,
 ) -> Enqueued:
@@ -139,6 +142,7 @@ def enqueue(
         unique_key=unique_key,
         after=after,
         otherwise=otherwise,
+        priority=priority,
     )
     return enqueue_many(tx, tenant_id, [new], parent_id=parent_id, traceparent=traceparent)[0]
 
@@ -208,6 +212,7 @@ def _row(job_id: UUID, new: NewJob) -> dict[str, object]:
         "queue": spec.queue.value,
         "payload": new.job.model_dump(mode="json"),
         "max_attempts": spec.retry.attempts,
+        "priority": spec.priority if new.priority is None else new.priority,
         "run_at": new.run_at.isoformat() if new.run_at else None,
         "deadline": new.deadline.isoformat() if new.deadline else None,
         "unique_key": new.unique_key,

@@ -1,30 +1,84 @@
-"""The outbox: due jobs out, in small batches that several dispatchers share without meeting."""
+"""The outbox: due jobs out, in small batches that several dispatchers share without meeting.
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+A round costs what it takes, whatever is in the backlog: what has come due is made `ready` by its time, and
+what is ready is found tenant by tenant and kind by kind, at the head of each one's part of the index.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from sqlalchemy import Connection, text
 
 from app.broker.topology import Queue
+from app.ledger.rules import Rules, Scope, load_rules
+from app.ledger.turns import Lap, Quota, Seen, Turn, plans_of, quota_of, share_out, steps_for, visit
 
-# Both locks skip: a row that another dispatcher holds is theirs, and a job that is being cancelled right
+# A plan that was made while the tables were small must not scan them when they have grown; and one that
+# doesn't know the batch's size takes it for a tenth of the table. Each row is found by an index, one by one.
+_BY_INDEX = text("""
+    SELECT set_config(name, 'off', true)
+    FROM unnest(ARRAY['enable_seqscan', 'enable_bitmapscan', 'enable_mergejoin', 'enable_hashjoin'])
+        AS name
+""")
+# Not clock_timestamp(), which can't end a scan of the index: it may be another time at each row.
+READY = text("""
+    WITH due AS MATERIALIZED (
+        SELECT o.job_id FROM outbox o
+        WHERE NOT o.ready AND o.run_at <= statement_timestamp()
+        ORDER BY o.run_at LIMIT :batch
+        FOR UPDATE SKIP LOCKED
+    )
+    UPDATE outbox SET ready = true, kind = jobs.kind, priority = jobs.priority
+    FROM due JOIN jobs ON jobs.id = due.job_id
+    WHERE outbox.job_id = due.job_id
+""")
+# All locks skip: a row that another dispatcher holds is theirs, and a job that is being cancelled right
 # now is looked at again in the next round. Waiting here could deadlock with the cancel.
-_TAKE = text("""
-    SELECT j.id, j.kind, j.version, j.attempt, j.queue, j.traceparent
+TAKE = text("""
+    SELECT j.id, j.tenant_id, j.kind, j.version, j.attempt, j.queue, j.traceparent
     FROM (
-        SELECT due.job_id, queue.rank, due.run_at
-        FROM unnest(CAST(:queues AS text[])) WITH ORDINALITY AS queue(name, rank)
+        SELECT turn.rank, turn.number, due.job_id, due.nth, (due.nth - 1) / turn.weight AS pass,
+               row_number() OVER (PARTITION BY due.kind ORDER BY (due.nth - 1) / turn.weight,
+                                  turn.number) <= coalesce(
+                   CAST(CAST(:kinds AS jsonb) ->> due.kind AS bigint), :batch) AS allowed
+        FROM jsonb_to_recordset(CAST(:turns AS jsonb)) AS turn(
+            queue text, rank int, number int, tenant_id uuid, share int, weight int)
         CROSS JOIN LATERAL (
-            SELECT o.job_id, o.run_at FROM outbox o
-            WHERE o.queue = queue.name AND o.run_at <= clock_timestamp()
-            ORDER BY o.run_at
-            LIMIT :batch
-            FOR UPDATE SKIP LOCKED
+            SELECT first.*, row_number() OVER (ORDER BY first.priority, first.run_at) AS nth
+            FROM (
+                WITH RECURSIVE has AS (
+                    SELECT (
+                        SELECT o.kind FROM outbox o
+                        WHERE o.ready AND o.queue = turn.queue AND o.tenant_id = turn.tenant_id
+                        ORDER BY o.kind LIMIT 1
+                    ) AS kind
+                    UNION ALL
+                    SELECT (
+                        SELECT o.kind FROM outbox o
+                        WHERE o.ready AND o.queue = turn.queue AND o.tenant_id = turn.tenant_id
+                          AND o.kind > has.kind
+                        ORDER BY o.kind LIMIT 1
+                    )
+                    FROM has WHERE has.kind IS NOT NULL
+                )
+                SELECT head.* FROM has CROSS JOIN LATERAL (
+                    SELECT o.job_id, o.kind, o.priority, o.run_at FROM outbox o
+                    WHERE o.ready AND o.queue = turn.queue AND o.tenant_id = turn.tenant_id
+                      AND o.kind = has.kind
+                    ORDER BY o.priority, o.run_at LIMIT turn.share
+                    FOR UPDATE SKIP LOCKED
+                ) head
+                WHERE has.kind <> ALL(CAST(:held AS text[]))
+                ORDER BY head.priority, head.run_at LIMIT turn.share
+            ) first
         ) due
     ) box
     JOIN jobs j ON j.id = box.job_id AND j.state = 'scheduled'
-    ORDER BY box.rank, box.run_at
+    WHERE box.allowed
+    ORDER BY box.rank, box.pass, box.number, box.nth
     LIMIT :batch
     FOR NO KEY UPDATE OF j SKIP LOCKED
 """)
@@ -47,17 +101,12 @@ _MARK = text("""
     SELECT count(*) FROM moved
 """)
 _POSTPONE = text("""
-    UPDATE outbox SET run_at = clock_timestamp() + make_interval(secs => :seconds)
+    UPDATE outbox SET ready = false, run_at = clock_timestamp() + make_interval(secs => :seconds)
     WHERE job_id = ANY(:job_ids)
 """)
-_NEXT_DUE = text("""
-    SELECT extract(epoch FROM min(next) - clock_timestamp())
-    FROM unnest(CAST(:queues AS text[])) AS queue(name)
-    CROSS JOIN LATERAL (
-        SELECT o.run_at AS next FROM outbox o
-        WHERE o.queue = queue.name AND o.run_at > clock_timestamp()
-        ORDER BY o.run_at LIMIT 1
-    ) due
+NEXT_DUE = text("""
+    SELECT extract(epoch FROM o.run_at - clock_timestamp()) FROM outbox o
+    WHERE NOT o.ready AND o.run_at > statement_timestamp() ORDER BY o.run_at LIMIT 1
 """)
 _QUEUES = [queue.value for queue in Queue]
 
@@ -67,6 +116,7 @@ class DueJob:
     """A job to publish. `attempt` is the number of attempts made so far."""
 
     id: UUID
+    tenant_id: UUID
     kind: str
     version: int
     attempt: int
@@ -74,14 +124,115 @@ class DueJob:
     traceparent: str | None
 
 
-def take_due(tx: Connection, *, batch: int) -> list[DueJob]:
-    """Lock at most `batch` due jobs, most urgent queue first, then the longest due.
+@dataclass(slots=True)
+class Round:
+    """What a dispatcher knows from one round to the next: where the laps stand, and what the last one said.
+
+    `more`: another round may find something at once. `curbed`: a limit kept something back, which an end
+    of a job can change at any time.
+    """
+
+    laps: dict[str, Lap] = field(default_factory=dict)
+    more: bool = False
+    curbed: bool = False
+
+    def lap(self, queue: str) -> Lap:
+        """That queue's."""
+        return self.laps.setdefault(queue, Lap())
+
+
+@dataclass(frozen=True, slots=True)
+class _Offer:
+    """What one queue offers in this round."""
+
+    queue: str
+    turns: list[Turn]
+    seen: Seen
+    last: UUID | None
+
+
+def take_due(
+    tx: Connection,
+    *,
+    batch: int,
+    rooms: Mapping[str, int] | None = None,
+    this: Round | None = None,
+) -> list[DueJob]:
+    """Lock at most `batch` due jobs, most urgent queue first: a turn each for the tenants, and of a tenant's
+    by priority, then the longest due. Of a queue not more than it has `rooms` for; None is room for all.
 
     They stay locked until `tx` ends: a worker that already got the message waits at its claim, and so
     never sees a job that is published but not yet `queued`.
     """
-    rows = tx.execute(_TAKE, {"queues": _QUEUES, "batch": batch})
+    this = Round() if this is None else this
+    tx.execute(_BY_INDEX)
+    made_ready = tx.execute(READY, {"batch": batch}).rowcount
+    rules = load_rules(tx)
+    quota = quota_of(tx, rules)
+    held = {*rules.paused(Scope.KIND), *quota.exhausted}
+    offers = [
+        _offer(tx, this.lap(queue), queue, rules, quota, room=min(room, batch))
+        for queue, room in _rooms(rules, rooms, batch).items()
+    ]
+    due = _take(tx, offers, quota, sorted(held), batch)
+    this.curbed = bool(quota.kinds) or any(t.curbed for each in offers for t in each.turns)
+    this.more = _go_on(this, offers, due) or batch in {made_ready, len(due)}
+    return due
+
+
+def _rooms(rules: Rules, rooms: Mapping[str, int] | None, batch: int) -> dict[str, int]:
+    paused = rules.paused(Scope.QUEUE)
+    wanted = {queue: batch if rooms is None else rooms.get(queue, 0) for queue in _QUEUES}
+    return {queue: room for queue, room in wanted.items() if room > 0 and queue not in paused}
+
+
+def _offer(
+    tx: Connection, lap: Lap, queue: str, rules: Rules, quota: Quota, *, room: int
+) -> _Offer:
+    steps = steps_for(room, rules)
+    seen = visit(tx, queue, lap, steps=steps)
+    plans = plans_of(tx, rules, seen.tenants)
+    turns = share_out(seen.tenants, plans, rules, quota, room=room)
+    if len(turns) == room:
+        return _Offer(queue, turns, seen, turns[-1].tenant_id)
+    return _Offer(queue, turns, seen, None if seen.whole else seen.tenants[-1])
+
+
+def _take(
+    tx: Connection, offers: Sequence[_Offer], quota: Quota, held: list[str], batch: int
+) -> list[DueJob]:
+    turns = [
+        {
+            "queue": offer.queue,
+            "rank": rank,
+            "number": number,
+            "tenant_id": str(turn.tenant_id),
+            "share": turn.share,
+            "weight": turn.weight,
+        }
+        for rank, offer in enumerate(offers)
+        for number, turn in enumerate(offer.turns)
+        if turn.share
+    ]
+    if not turns:
+        return []
+    facts = {"turns": json.dumps(turns), "kinds": json.dumps(quota.kinds), "held": held}
+    rows = tx.execute(TAKE, {**facts, "batch": batch})
     return [DueJob(**row._mapping) for row in rows]  # noqa: SLF001
+
+
+def _go_on(this: Round, offers: Sequence[_Offer], due: Sequence[DueJob]) -> bool:
+    """Move the laps on; whether one of them has more."""
+    taken = Counter((job.queue, job.tenant_id) for job in due)
+    more = False
+    for offer in offers:
+        full = any(
+            not turn.curbed and taken[offer.queue, turn.tenant_id] >= turn.share
+            for turn in offer.turns
+        )
+        mine = sum(taken[offer.queue, turn.tenant_id] for turn in offer.turns)
+        more |= this.lap(offer.queue).move(offer.last, offer.seen, taken=mine, full_shares=full)
+    return more
 
 
 def mark_queued(tx: Connection, job_ids: Sequence[UUID]) -> None:
@@ -96,5 +247,5 @@ def postpone(tx: Connection, job_ids: Sequence[UUID], *, seconds: float) -> None
 
 def seconds_to_next(tx: Connection) -> float | None:
     """How long until the next job that is not due yet; None when there is none."""
-    answer = tx.execute(_NEXT_DUE, {"queues": _QUEUES}).scalar_one()
+    answer = tx.execute(NEXT_DUE).scalar_one_or_none()
     return None if answer is None else max(0.0, float(answer))

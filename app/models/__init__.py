@@ -12,6 +12,7 @@ from app.models.ai import (
 from app.models.base import Base
 from app.models.console import ConsoleSession
 from app.models.contacts import Contact
+from app.models.dispatch import Backlog, DispatchRule
 from app.models.exports import Export
 from app.models.failures import DeadLetter, Incident, TaskError
 from app.models.flows import Batch, BatchShard, Cancellation, JobWait, Waiting
@@ -43,6 +44,7 @@ __all__ = [
     "AiSubject",
     "AiUsage",
     "ApiKey",
+    "Backlog",
     "Base",
     "Batch",
     "BatchShard",
@@ -53,6 +55,7 @@ __all__ = [
     "Contact",
     "DeadLetter",
     "Deadline",
+    "DispatchRule",
     "Document",
     "Effect",
     "Export",

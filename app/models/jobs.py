@@ -55,6 +55,7 @@ class Job(Base):
     queue: Mapped[str]
     state: Mapped[str]
     payload: Mapped[Json]
+    priority: Mapped[int] = mapped_column(SmallInteger, server_default="0")
     attempt: Mapped[int] = mapped_column(server_default="0")
     max_attempts: Mapped[int]
     run_at: Mapped[Timestamp]
@@ -99,11 +100,24 @@ class JobHistory(Base):
 
 
 class Outbox(Base):
-    """A job that is to be published when `run_at` has come. At most one row per job; small and hot."""
+    """A job that is to be published when `run_at` has come. At most one row per job.
+
+    It is `ready` once that has been seen: only then are its kind and priority known here, and only then is
+    it in the index that the dispatcher goes through, tenant by tenant. What is for later isn't in its way.
+    """
 
     __tablename__ = "outbox"
     __table_args__ = (
-        Index("ix_outbox_queue_run_at", "queue", "run_at"),
+        Index(
+            "ix_outbox_ready",
+            "queue",
+            "tenant_id",
+            "kind",
+            "priority",
+            "run_at",
+            postgresql_where=text("ready"),
+        ),
+        Index("ix_outbox_later", "run_at", postgresql_where=text("NOT ready")),
         {"postgresql_with": _HOT},
     )
 
@@ -111,6 +125,9 @@ class Outbox(Base):
     tenant_id: Mapped[TenantRef]
     queue: Mapped[str]
     run_at: Mapped[datetime]
+    ready: Mapped[bool] = mapped_column(server_default=false())
+    kind: Mapped[str] = mapped_column(server_default="")
+    priority: Mapped[int] = mapped_column(SmallInteger, server_default="0")
 
 
 class InFlight(Base):

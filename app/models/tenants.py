@@ -51,15 +51,18 @@ class ApiKey(Base):
     """A key, hashed at rest: `key_hash` is the SHA-256 of the whole key, in hex.
 
     A plain hash is enough because the key is 256 bits of randomness, not a password. `prefix` is the
-    part that may be shown again, so that a person can tell their keys apart.
+    part that may be shown again, so that a person can tell their keys apart. An operator's key is the
+    system tenant's, and opens no customer's data.
     """
 
     __tablename__ = "api_keys"
+    __table_args__ = (CheckConstraint("role IN ('tenant', 'operator')", name="role"),)
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     tenant_id: Mapped[TenantId] = mapped_column(index=True)
     name: Mapped[str]
     prefix: Mapped[str]
     key_hash: Mapped[str] = mapped_column(unique=True)
+    role: Mapped[str] = mapped_column(server_default="tenant")
     created_at: Mapped[CreatedAt]
     revoked_at: Mapped[Timestamp | None]

@@ -88,6 +88,8 @@ class Servers:
         return {
             **self.system.settings,
             "MILLRACE_DATABASE_URL": self.system.postgres.url(database=database),
+            # No worker empties the queues of most tests.
+            "MILLRACE_DISPATCH_WINDOW_MIN": "10000",
             **{f"MILLRACE_{name.upper()}": str(value) for name, value in more.items()},
         }
 

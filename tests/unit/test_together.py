@@ -22,7 +22,15 @@ KNOWN = catalog((Alone, Small))
 
 
 def due(kind: str, *, version: int = 1, queue: str = "default") -> DueJob:
-    return DueJob(id=new_id(), kind=kind, version=version, attempt=0, queue=queue, traceparent=None)
+    return DueJob(
+        id=new_id(),
+        tenant_id=new_id(),
+        kind=kind,
+        version=version,
+        attempt=0,
+        queue=queue,
+        traceparent=None,
+    )
 
 
 def test_at_most_so_many_as_the_contract_allows() -> None:

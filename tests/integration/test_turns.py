@@ -1,0 +1,214 @@
+"""Whose turn it is: every tenant's, whatever the others have in the backlog; and what operators decide."""
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import Engine, text
+
+from app.ids import new_id
+from app.ledger.enqueue import NewJob, enqueue_many
+from app.ledger.outbox import DueJob, Round, mark_queued, take_due
+from app.ledger.rules import Scope, load_rules, pause, resume, set_limits
+from tests.support.customers import Customer
+from tests.support.jobs import LazyNote, Note, UrgentNote, add, assert_lawful
+
+
+def backlog(engine: Engine, jobs: int, *, of: UUID | None = None, **more: object) -> UUID:
+    """So many jobs of a tenant; which."""
+    tenant_id = new_id() if of is None else of
+    with engine.begin() as tx:
+        enqueue_many(tx, tenant_id, [NewJob(job=Note(), **more) for _ in range(jobs)])  # type: ignore[arg-type]
+    return tenant_id
+
+
+def send(engine: Engine, this: Round | None = None, *, room: int = 500) -> list[DueJob]:
+    """One round, as if the broker had taken all."""
+    with engine.begin() as tx:
+        rooms = dict.fromkeys(("high", "default", "low"), room)
+        due = take_due(tx, batch=500, rooms=rooms, this=this)
+        mark_queued(tx, [job.id for job in due])
+        return due
+
+
+def tenants(due: Sequence[DueJob]) -> list[UUID]:
+    return [job.tenant_id for job in due]
+
+
+class TestRoundRobin:
+    def test_a_newcomer_is_in_the_next_round(self, engine: Engine) -> None:
+        flood = backlog(engine, 300)
+        send(engine, this := Round(), room=10)
+        newcomer = backlog(engine, 1)
+        assert Counter(tenants(send(engine, this, room=10)))[newcomer] == 1
+        assert Counter(tenants(send(engine, this, room=10))) == {flood: 10}
+
+    def test_all_have_the_same_share_and_a_window_of_one_goes_round(self, engine: Engine) -> None:
+        three = {backlog(engine, 30) for _ in range(3)}
+        assert Counter(tenants(send(engine, room=9))) == dict.fromkeys(three, 3)
+        this = Round()
+        turns = [tenants(send(engine, this, room=1)) for _ in range(9)]
+        served = Counter(turn[0] for turn in turns if turn)
+        assert set(served) == three
+        assert max(served.values()) - min(served.values()) <= 1
+
+    def test_jobs_of_a_round_are_sent_in_turns(self, engine: Engine) -> None:
+        one, two = sorted(backlog(engine, 5) for _ in range(2))
+        assert tenants(send(engine, room=6)) == [one, two] * 3
+
+    def test_what_one_leaves_the_others_get(self, engine: Engine) -> None:
+        small, large = backlog(engine, 2), backlog(engine, 100)
+        this = Round()
+        first = send(engine, this, room=20)
+        assert Counter(tenants(first)) == {small: 2, large: 10}
+        assert this.more
+        assert Counter(tenants(send(engine, this, room=8))) == {large: 8}
+
+    def test_the_rounds_end_when_nothing_is_left(self, engine: Engine) -> None:
+        for _ in range(7):
+            backlog(engine, 3)
+        this, sent, rounds = Round(), 0, 0
+        while True:
+            sent += len(send(engine, this, room=2))
+            rounds += 1
+            if not this.more:
+                break
+        assert sent == 21
+        assert rounds < 21
+
+    def test_the_system_tenant_has_its_turn(self, engine: Engine) -> None:
+        system = backlog(engine, 1, of=UUID(int=0))
+        assert tenants(send(engine)) == [system]
+
+    def test_weights(self, engine: Engine) -> None:
+        light, heavy = backlog(engine, 40), backlog(engine, 40)
+        with engine.begin() as tx:
+            set_limits(tx, Scope.TENANT, str(heavy), max_running=None, weight=3)
+        assert Counter(tenants(send(engine, room=20))) == {light: 5, heavy: 15}
+
+    def test_weights_of_a_plan(self, engine: Engine, tenant: Customer) -> None:
+        backlog(engine, 40, of=tenant.id)
+        light = backlog(engine, 40)
+        with engine.begin() as tx:
+            set_limits(tx, Scope.PLAN, "active", max_running=None, weight=4)
+        assert Counter(tenants(send(engine, room=10))) == {light: 2, tenant.id: 8}
+
+
+class TestPriority:
+    def test_lowest_first_then_the_longest_due(self, engine: Engine, tenant: Customer) -> None:
+        past = datetime.now(tz=UTC) - timedelta(hours=1)
+        with engine.begin() as tx:
+            made = enqueue_many(
+                tx,
+                tenant.id,
+                [
+                    NewJob(job=Note(), priority=5, run_at=past),
+                    NewJob(job=Note()),
+                    NewJob(job=Note(), run_at=past),
+                    NewJob(job=Note(), priority=-5),
+                ],
+            )
+        idle, new, old, first = [one.id for one in made]
+        assert [job.id for job in send(engine)] == [first, old, new, idle]
+
+    def test_a_job_that_comes_back_keeps_its_priority(
+        self, engine: Engine, tenant: Customer
+    ) -> None:
+        with engine.begin() as tx:
+            later = datetime.now(tz=UTC) + timedelta(hours=1)
+            new = NewJob(job=Note(), priority=-5, run_at=later)
+            (delayed,) = enqueue_many(tx, tenant.id, [new])
+        backlog(engine, 3, of=tenant.id)
+        with engine.begin() as tx:
+            tx.execute(text("UPDATE outbox SET run_at = clock_timestamp() WHERE NOT ready"))
+        assert send(engine, room=1)[0].id == delayed.id
+
+
+class TestPauses:
+    def test_a_queue(self, engine: Engine, tenant: Customer) -> None:
+        add(engine, tenant.id, Note())
+        urgent = add(engine, tenant.id, UrgentNote())
+        with engine.begin() as tx:
+            pause(tx, Scope.QUEUE, "default", reason="for a test")
+        this = Round()
+        assert [job.id for job in send(engine, this)] == [urgent]
+        assert send(engine, this) == []
+        assert not this.more
+        with engine.begin() as tx:
+            resume(tx, Scope.QUEUE, "default")
+            assert load_rules(tx).by_name == {}
+        assert len(send(engine)) == 1
+        assert assert_lawful(engine) == 2
+
+    def test_a_tenant(self, engine: Engine) -> None:
+        held, free = backlog(engine, 20), backlog(engine, 20)
+        with engine.begin() as tx:
+            pause(tx, Scope.TENANT, str(held), reason="for a test")
+        this = Round()
+        assert Counter(tenants(send(engine, this, room=1) + send(engine, this, room=9))) == {
+            free: 10
+        }
+
+    def test_many_paused_tenants_do_not_stop_the_others(self, engine: Engine) -> None:
+        held = [backlog(engine, 1) for _ in range(30)]
+        free = backlog(engine, 1)
+        with engine.begin() as tx:
+            for tenant_id in held:
+                pause(tx, Scope.TENANT, str(tenant_id), reason="for a test")
+        assert tenants(send(engine, room=1)) == [free]
+
+    def test_a_kind_and_the_tenant_s_other_kinds_go_on(
+        self, engine: Engine, tenant: Customer
+    ) -> None:
+        for _ in range(5):
+            add(engine, tenant.id, LazyNote())
+            add(engine, tenant.id, Note())
+        with engine.begin() as tx:
+            pause(tx, Scope.KIND, Note.spec.kind, reason="for a test")
+        this = Round()
+        assert {job.kind for job in send(engine, this)} == {LazyNote.spec.kind}
+        assert send(engine, this) == []
+        with engine.begin() as tx:
+            resume(tx, Scope.KIND, Note.spec.kind)
+        assert len(send(engine, this)) == 5
+
+
+class TestLimits:
+    def test_of_a_tenant(self, engine: Engine) -> None:
+        limited, free = backlog(engine, 20), backlog(engine, 20)
+        with engine.begin() as tx:
+            set_limits(tx, Scope.TENANT, str(limited), max_running=3, weight=None)
+        this = Round()
+        assert Counter(tenants(send(engine, this, room=10))) == {limited: 3, free: 5}
+        assert this.curbed
+        assert Counter(tenants(send(engine, this, room=10))) == {free: 5}
+        with engine.begin() as tx:
+            tx.execute(
+                text(
+                    "DELETE FROM in_flight WHERE tenant_id = :id AND ctid IN ("
+                    "SELECT ctid FROM in_flight WHERE tenant_id = :id LIMIT 2)"
+                ),
+                {"id": limited},
+            )
+        assert Counter(tenants(send(engine, this, room=10)))[limited] == 2
+
+    def test_of_a_kind_over_all_tenants(self, engine: Engine) -> None:
+        for _ in range(4):
+            backlog(engine, 10)
+        with engine.begin() as tx:
+            set_limits(tx, Scope.KIND, Note.spec.kind, max_running=6, weight=None)
+        first = send(engine, this := Round())
+        assert len(first) == 6
+        assert len(set(tenants(first))) == 4
+        assert send(engine, this) == []
+        assert this.curbed
+
+    def test_two_dispatchers_do_not_exceed_it(self, engine: Engine) -> None:
+        limited = backlog(engine, 20)
+        with engine.begin() as tx:
+            set_limits(tx, Scope.TENANT, str(limited), max_running=3, weight=None)
+        send(engine)
+        send(engine)
+        with engine.begin() as tx:
+            assert tx.execute(text("SELECT count(*) FROM in_flight")).scalar_one() == 3

@@ -1,0 +1,60 @@
+"""The window follows its queue's workers: small where they are slow, large where they are fast."""
+
+from app.broker.window import Bounds, Window
+
+BOUNDS = Bounds(least=1, most=1000, seconds=0.05)
+
+
+def simulate(jobs_per_second: float, *, seconds: float, pause: float = 0.01) -> tuple[Window, int]:
+    """A queue with an endless backlog behind it; the window and how many jobs were taken in that time."""
+    window, there, taken, owed = Window(BOUNDS), 0, 0, 0.0
+    for step in range(int(seconds / pause)):
+        owed = owed + jobs_per_second * pause if there else 0.0
+        gone = min(there, int(owed))
+        there, owed, taken = there - gone, owed - gone, taken + gone
+        room = window.room(lambda there=there: there, step * pause)  # type: ignore[misc]
+        there += room
+        if room:
+            window.sent(jobs=room, messages=room)
+        assert there <= BOUNDS.most
+    return window, taken
+
+
+def test_slow_workers_have_next_to_nothing_before_them() -> None:
+    window, taken = simulate(20, seconds=5)
+    assert window.size <= 3
+    assert taken >= 0.9 * 20 * 5
+
+
+def test_fast_workers_are_kept_busy() -> None:
+    window, taken = simulate(2000, seconds=5)
+    assert 200 <= window.size <= 1000
+    assert taken >= 0.9 * 2000 * 5
+
+
+def test_without_workers_the_window_is_filled_once() -> None:
+    window, taken = simulate(0, seconds=5)
+    assert (window.size, taken) == (1, 0)
+
+
+def test_the_queue_is_not_asked_while_there_is_room_for_sure() -> None:
+    window = Window(Bounds(least=100, most=100, seconds=1))
+    asked = 0
+
+    def depth() -> int:
+        nonlocal asked
+        asked += 1
+        return 0
+
+    for step in range(50):
+        assert window.room(depth, step * 1.0)
+        window.sent(jobs=1, messages=1)
+    assert asked == 1
+
+
+def test_jobs_that_travel_together_count_one_by_one() -> None:
+    window = Window(Bounds(least=100, most=100, seconds=1))
+    assert window.room(lambda: 0, 0) == 100
+    window.sent(jobs=96, messages=6)
+    assert window.room(lambda: 6, 1) == 0
+    assert window.room(lambda: 3, 2) == 52
