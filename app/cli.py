@@ -3,6 +3,7 @@
 import json
 import sys
 from decimal import Decimal, InvalidOperation
+from enum import StrEnum
 from importlib import import_module
 from importlib.metadata import entry_points
 from importlib.util import find_spec
@@ -32,6 +33,14 @@ from app.settings import Settings, get_settings
 from app.terminal import AsJson, table, transaction
 
 MAX_BUDGET = 1_000_000_000
+
+
+class Role(StrEnum):
+    """What a key is for."""
+
+    TENANT = "tenant"
+    OPERATOR = "operator"
+
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 tenants = typer.Typer(no_args_is_help=True, help="The customers.")
@@ -226,15 +235,26 @@ def set_retention(
 
 @keys.command("create")
 def create_key(
-    tenant: Annotated[str, typer.Argument(help="Name or id.")],
+    tenant: Annotated[
+        str | None, typer.Argument(help="Name or id; none for an operator's.")
+    ] = None,
     name: Annotated[str, typer.Option(help="What it is for.")] = "default",
+    role: Annotated[
+        Role, typer.Option(help="An operator's key opens no tenant's data.")
+    ] = Role.TENANT,
     as_json: AsJson = False,
 ) -> None:
     """Create an API key and show it, this once."""
     from app import keys as store
+    from app.errors import Unprocessable
 
+    if (role is Role.TENANT) != (tenant is not None):
+        raise Unprocessable("A tenant's key needs the tenant; --role operator goes without one.")
     with transaction() as tx:
-        key_id, key = store.create_key(tx, store.find_tenant(tx, tenant), name=name)
+        if tenant is None:
+            key_id, key = store.create_operator_key(tx, name=name)
+        else:
+            key_id, key = store.create_key(tx, store.find_tenant(tx, tenant), name=name)
     _print({"id": str(key_id), "key": key}, as_json, f"{key}\nKeep it: it is not shown again.")
 
 

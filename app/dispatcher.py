@@ -25,6 +25,7 @@ from app.db import listen, make_engine
 from app.errors import BrokerAway
 from app.housekeeping.chores import Chore, Chores
 from app.housekeeping.collector import Collector
+from app.housekeeping.gauge import Gauge
 from app.housekeeping.janitor import Janitor
 from app.housekeeping.scheduler import Scheduler
 from app.housekeeping.timekeeper import Timekeeper
@@ -127,6 +128,7 @@ def chores_of(
         Chore(name="collector", every_seconds=1.0, step=collector.step, close=collector.close),
         Chore(name="timekeeper", every_seconds=1.0, step=timekeeper.step),
         Chore(name="scheduler", every_seconds=1.0, step=scheduler.step),
+        Chore(name="gauge", every_seconds=1.0, step=Gauge(engine).step),
         Chore(name="janitor", every_seconds=600.0, step=janitor.step),
     )
 
@@ -154,7 +156,7 @@ class Dispatcher:
         self._settings = settings
         self._catalog = catalog
         # One connection for the dispatching and one for each chore.
-        self._engine = make_engine(settings, pool_size=5, application_name=NAME)
+        self._engine = make_engine(settings, pool_size=6, application_name=NAME)
         self._stopping = False
         self._round = Round()
         self._windows = _windows(settings)

@@ -12,6 +12,7 @@
     │   ├── Unprocessable           422  well-formed, but it can't be done as asked
     │   └── TooManyRequests         429  over a limit that more time will lift
     ├── Unavailable                 503  a part we depend on is away; try again later
+    │   ├── Overloaded              503  too much is waiting already
     │   ├── BrokerAway              503  RabbitMQ is
     │   ├── ScannerAway             503  the virus scanner is, or it gave no verdict
     │   └── OutcomeUnknown          503  the connection was lost in the middle of a commit
@@ -127,6 +128,16 @@ class Unavailable(MillraceError):
     status = 503
     title = "Temporarily unavailable"
     code = "unavailable"
+
+
+class Overloaded(Unavailable):
+    """All is well but for the amount: new work is refused for now; `retry_after` is in seconds."""
+
+    code = "overloaded"
+
+    def __init__(self, message: str, *, retry_after: int = 30) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class BrokerAway(Unavailable):

@@ -13,7 +13,7 @@ from sqlalchemy.sql import func
 
 from app.errors import NotFound, Unprocessable
 from app.ids import new_id
-from app.models import ApiKey, Tenant
+from app.models import SYSTEM_TENANT, ApiKey, Tenant
 
 PREFIX = "mr_"
 
@@ -23,6 +23,10 @@ class KeyInForce(NamedTuple):
 
     key_id: UUID
     tenant_id: UUID
+
+
+OPERATOR = "operator"
+"""The role of keys that run the product, and open no customer's data."""
 
 
 def create_tenant(
@@ -66,6 +70,15 @@ def set_timezone(tx: Connection, tenant_id: UUID, timezone: str) -> None:
 
 def create_key(tx: Connection, tenant_id: UUID, *, name: str) -> tuple[UUID, str]:
     """A new key: its id, and the key itself, which is shown this once and kept only as a hash."""
+    return _create_key(tx, tenant_id, name=name, role="tenant")
+
+
+def create_operator_key(tx: Connection, *, name: str) -> tuple[UUID, str]:
+    """The same for an operator; it belongs to the system's own tenant."""
+    return _create_key(tx, SYSTEM_TENANT, name=name, role=OPERATOR)
+
+
+def _create_key(tx: Connection, tenant_id: UUID, *, name: str, role: str) -> tuple[UUID, str]:
     key = PREFIX + secrets.token_urlsafe(32)
     key_id = new_id()
     tx.execute(
@@ -75,6 +88,7 @@ def create_key(tx: Connection, tenant_id: UUID, *, name: str) -> tuple[UUID, str
             name=name,
             prefix=key[: len(PREFIX) + 6],
             key_hash=_hash(key),
+            role=role,
         )
     )
     return key_id, key
@@ -92,19 +106,29 @@ def revoke_key(tx: Connection, key_id: UUID) -> None:
 
 
 def tenant_of(tx: Connection, key: str) -> UUID | None:
-    """The tenant of a key in force."""
+    """The tenant of a tenant's key in force; an operator's stands for none."""
     found = find_key(tx, key)
     return None if found is None else found.tenant_id
 
 
 def find_key(tx: Connection, key: str) -> KeyInForce | None:
-    """The key, if it is in force."""
+    """The tenant's key, if it is in force."""
     found = tx.execute(
         select(ApiKey.id, ApiKey.tenant_id).where(
-            ApiKey.key_hash == _hash(key), ApiKey.revoked_at.is_(None)
+            ApiKey.key_hash == _hash(key), ApiKey.revoked_at.is_(None), ApiKey.role != OPERATOR
         )
     ).one_or_none()
     return None if found is None else KeyInForce(*found)
+
+
+def is_operator(tx: Connection, key: str) -> bool:
+    """Whether it is an operator's key in force."""
+    found = tx.execute(
+        select(ApiKey.id).where(
+            ApiKey.key_hash == _hash(key), ApiKey.revoked_at.is_(None), ApiKey.role == OPERATOR
+        )
+    )
+    return found.one_or_none() is not None
 
 
 def _in_days(days: int) -> ColumnElement[datetime]:

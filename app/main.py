@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
 from app.aftermath import AFTERMATHS
 from app.api import (
@@ -27,6 +27,7 @@ from app.api import (
     payment_webhooks,
     problems,
     products,
+    queues,
     schedules,
     subscription,
     targets,
@@ -34,6 +35,7 @@ from app.api import (
     webhook_deliveries,
     webhook_endpoints,
 )
+from app.api.admission import admit
 from app.api.live import LiveFeed
 from app.console import unsubscribe
 from app.console.router import router as console
@@ -60,6 +62,7 @@ ROUTES = (
     jobs,
     job_operations,
     batches,
+    queues,
     dead_letters,
     schedules,
     mails,
@@ -72,6 +75,9 @@ ROUTES = (
     ai,
     health,
 )
+
+BEGIN_WORK = (imports, import_actions, import_preview, uploads, jobs, exports, documents)
+"""What a POST to these begins is refused while too much is waiting."""
 
 
 def create_app(
@@ -110,7 +116,12 @@ def create_app(
     )
     problems.install(app)
     for module in ROUTES:
-        app.include_router(module.router)
+        if module in BEGIN_WORK:
+            app.include_router(
+                module.router, dependencies=[Depends(admit)], responses=problems.describe(429)
+            )
+        else:
+            app.include_router(module.router)
     app.include_router(console)
     app.include_router(unsubscribe.router)
     return app

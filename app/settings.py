@@ -158,6 +158,15 @@ class Settings(BaseSettings):
     dispatch_window_max: Annotated[int, Field(ge=1, le=10_000)] = Field(
         default=1000, description="... and at most. The minimum counts where it is larger."
     )
+    backlog_tenant_max: Annotated[int, Field(ge=1)] = Field(
+        default=1_000_000, description="Waiting jobs from which on a tenant's new work is refused."
+    )
+    backlog_max: Annotated[int, Field(ge=1)] = Field(
+        default=10_000_000, description="The same for all tenants together."
+    )
+    backlog_max_lag_seconds: Seconds | None = Field(
+        default=None, description="New work is refused while a due job waits longer than this."
+    )
     confirm_timeout: Seconds = Field(
         default=15.0, description="How long the dispatcher waits for a batch's broker confirms."
     )

@@ -7,11 +7,13 @@ from pathlib import Path
 from bench.report import OUT, Result, print_table
 
 NAMES = {
+    "backlog": "bench.backlog",
     "batch": "bench.batch",
     "bloat": "bench.bloat",
     "csv_readers": "bench.csv_readers",
     "dispatch": "bench.dispatch",
     "export": "bench.export",
+    "fairness": "bench.fairness",
     "import": "bench.csv_import",
     "import_fair": "bench.import_fair",
     "import_naive": "bench.import_naive",

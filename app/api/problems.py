@@ -13,7 +13,7 @@ from sqlalchemy.exc import DataError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 
-from app.errors import MillraceError, TooManyRequests
+from app.errors import MillraceError, Overloaded, TooManyRequests
 
 log = structlog.get_logger()
 
@@ -109,7 +109,7 @@ def _ours(_: Request, error: Exception) -> JSONResponse:
     headers = {"WWW-Authenticate": "Bearer"} if error.status == HTTPStatus.UNAUTHORIZED else {}
     if error.status == HTTPStatus.SERVICE_UNAVAILABLE:
         headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
-    if isinstance(error, TooManyRequests):
+    if isinstance(error, (TooManyRequests, Overloaded)):
         headers["Retry-After"] = str(error.retry_after)
     return problem_response(error.status, error.code, error.title, str(error), headers=headers)
 

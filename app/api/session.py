@@ -10,8 +10,8 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from sqlalchemy import Connection, Engine
 
 from app.api.browser import tenant_of_browser
-from app.errors import Unauthenticated
-from app.keys import tenant_of
+from app.errors import Forbidden, Unauthenticated
+from app.keys import is_operator, tenant_of
 from app.ledger.aftermath import Aftermaths
 from app.ledger.contract import Catalog
 from app.settings import Settings
@@ -93,9 +93,48 @@ def current_tenant(
         return tenant_of_browser(request, engine)
     with engine.connect() as connection:
         tenant = tenant_of(connection, credentials.credentials)
+        operator = tenant is None and is_operator(connection, credentials.credentials)
+    if operator:
+        raise Forbidden("This is an operator's key, and no tenant's. Use a key of the tenant.")
     if tenant is None:
         raise Unauthenticated("The API key is unknown or revoked. Use one that is in force.")
     return tenant
 
 
 CurrentTenant = Annotated[UUID, Depends(current_tenant)]
+
+
+def current_operator(
+    engine: EngineDep,
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
+) -> None:
+    """Let an operator's key pass. Raises Unauthenticated without one that is in force, and Forbidden for a
+    tenant's.
+    """
+    if credentials is None:
+        raise Unauthenticated("Send an operator's key: 'Authorization: Bearer <key>'.")
+    with engine.connect() as connection:
+        if is_operator(connection, credentials.credentials):
+            return
+        known = tenant_of(connection, credentials.credentials) is not None
+    if known:
+        raise Forbidden(
+            "This is for operators. Use a key made by: millrace keys create --role operator"
+        )
+    raise Unauthenticated("The API key is unknown or revoked. Use one that is in force.")
+
+
+def reader(
+    request: Request,
+    engine: EngineDep,
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
+) -> UUID | None:
+    """The tenant whose figures are asked for; None, which is everybody's, for an operator's key."""
+    if credentials is not None:
+        with engine.connect() as connection:
+            if is_operator(connection, credentials.credentials):
+                return None
+    return current_tenant(request, engine, credentials)
+
+
+Reader = Annotated[UUID | None, Depends(reader)]

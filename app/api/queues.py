@@ -1,0 +1,144 @@
+"""The queues: what waits in them, how fast it goes; and for operators, pause and resume."""
+
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Depends
+from pydantic import BaseModel, Field
+from sqlalchemy import Connection, text
+
+from app.api.bodies import Body, BoundedRoute
+from app.api.problems import describe
+from app.api.session import Reader, Tx, current_operator
+from app.broker.topology import Queue
+from app.errors import NotFound
+from app.ledger.backlog import ALL_TENANTS, depths
+from app.ledger.rules import Scope, load_rules, pause, resume
+
+router = APIRouter(prefix="/v1", tags=["queues"], route_class=BoundedRoute)
+
+_OPERATORS = [Depends(current_operator)]
+_IN_FLIGHT = text("""
+    SELECT queue, count(*) FROM in_flight
+    WHERE CAST(:tenant_id AS uuid) IS NULL OR tenant_id = :tenant_id GROUP BY queue
+""")
+_DEAD = text("""
+    SELECT j.queue, count(*) FROM dead_letters d JOIN jobs j ON j.id = d.job_id
+    WHERE d.state = 'open' AND (CAST(:tenant_id AS uuid) IS NULL OR d.tenant_id = :tenant_id)
+    GROUP BY j.queue
+""")
+# The history's newest part is all that is looked at, so that this costs the same at any length of it.
+_RATES = text("""
+    WITH newest AS (
+        SELECT job_id, tenant_id, at, event, to_state FROM job_history ORDER BY id DESC LIMIT 5000
+    ), late AS (
+        SELECT * FROM newest WHERE at > clock_timestamp() - interval '1 minute'
+    ), span AS (
+        SELECT CASE WHEN count(*) < 5000 THEN 60
+                    ELSE extract(epoch FROM clock_timestamp() - min(at)) END AS seconds FROM late
+    )
+    SELECT j.queue,
+           count(*) FILTER (WHERE late.event = 'enqueue') * 60.0 / max(span.seconds) AS arrived,
+           count(*) FILTER (WHERE late.to_state IN ('succeeded', 'dead', 'cancelled')
+                              AND late.event <> 'discard') * 60.0 / max(span.seconds) AS ended
+    FROM late JOIN jobs j ON j.id = late.job_id CROSS JOIN span
+    WHERE CAST(:tenant_id AS uuid) IS NULL OR late.tenant_id = :tenant_id
+    GROUP BY j.queue
+""")
+
+
+class QueueView(BaseModel):
+    """A queue. A tenant sees its own jobs in it, an operator everybody's."""
+
+    name: Queue
+    paused_at: Annotated[datetime | None, Field(description="Nothing is sent to it since.")]
+    depth: Annotated[int, Field(description="Jobs that are due and not sent to a worker yet.")]
+    later: Annotated[int, Field(description="Jobs whose time is still to come.")]
+    in_flight: Annotated[int, Field(description="Jobs with the broker or a worker.")]
+    oldest_at: Annotated[datetime | None, Field(description="When the longest due was to run.")]
+    lag_seconds: Annotated[float, Field(description="For how long that has been due.")]
+    arrived_per_minute: float
+    ended_per_minute: float
+    dead: Annotated[int, Field(description="Jobs that are dead and not dealt with.")]
+    measured_at: Annotated[
+        datetime | None, Field(description="When depth, later and lag were measured.")
+    ]
+
+
+class Queues(BaseModel):
+    """All of them, most urgent first."""
+
+    items: list[QueueView]
+
+
+class PauseRequest(Body):
+    """Why; shown to operators."""
+
+    reason: Annotated[str, Field(max_length=500)] = "Paused by an operator."
+
+
+@router.get("/queues", responses=describe(422))
+def list_queues(reader: Reader, tx: Tx) -> Queues:
+    """The queues with the figures of the key's tenant, or with an operator's key of everybody."""
+    return Queues(items=_views(tx, reader))
+
+
+@router.post(
+    "/queues/{name}/pause", dependencies=_OPERATORS, responses=describe(403, 404, 413, 422)
+)
+def pause_queue(name: str, tx: Tx, request: PauseRequest | None = None) -> QueueView:
+    """Operators: send nothing to the queue until it is resumed. What was sent already runs."""
+    queue = _named(name)
+    pause(tx, Scope.QUEUE, queue.value, reason=(request or PauseRequest()).reason)
+    return _view(tx, queue)
+
+
+@router.post("/queues/{name}/resume", dependencies=_OPERATORS, responses=describe(403, 404, 422))
+def resume_queue(name: str, tx: Tx) -> QueueView:
+    """Operators: send to the queue again. Nothing happens when it isn't paused."""
+    queue = _named(name)
+    resume(tx, Scope.QUEUE, queue.value)
+    return _view(tx, queue)
+
+
+def _named(name: str) -> Queue:
+    try:
+        return Queue(name)
+    except ValueError:
+        known = ", ".join(queue.value for queue in Queue)
+        raise NotFound(f"There is no queue {name!r}. Queues: {known}.") from None
+
+
+def _view(tx: Connection, name: Queue) -> QueueView:
+    return next(view for view in _views(tx, None) if view.name is name)
+
+
+def _views(tx: Connection, tenant_id: UUID | None) -> list[QueueView]:
+    whose = {"tenant_id": tenant_id}
+    waiting = {each.queue: each for each in depths(tx, tenant_id or ALL_TENANTS)}
+    measured = {each.queue: each.measured_at for each in depths(tx, ALL_TENANTS)}
+    in_flight: dict[str, int] = {row[0]: row[1] for row in tx.execute(_IN_FLIGHT, whose)}
+    dead: dict[str, int] = {row[0]: row[1] for row in tx.execute(_DEAD, whose)}
+    rates: dict[str, Any] = {row.queue: row for row in tx.execute(_RATES, whose)}
+    rules = load_rules(tx).by_name
+    views = []
+    for queue in Queue:
+        depth, rate = waiting.get(queue.value), rates.get(queue.value)
+        rule = rules.get((Scope.QUEUE, queue.value))
+        views.append(
+            QueueView(
+                name=queue,
+                paused_at=rule and rule.paused_at,
+                depth=depth.ready if depth else 0,
+                later=depth.later if depth else 0,
+                in_flight=in_flight.get(queue.value, 0),
+                oldest_at=depth and depth.oldest,
+                lag_seconds=max(0.0, (depth and depth.lag_seconds) or 0.0),
+                arrived_per_minute=round(float(rate.arrived), 1) if rate else 0.0,
+                ended_per_minute=round(float(rate.ended), 1) if rate else 0.0,
+                dead=dead.get(queue.value, 0),
+                measured_at=measured.get(queue.value),
+            )
+        )
+    return views
