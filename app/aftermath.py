@@ -1,9 +1,13 @@
 """What follows when a job of a kind ends without success, or is replayed: the product's own table."""
 
 from app.exports import aftermath as exports
+from app.files import aftermath as files
 from app.imports import aftermath as imports
 from app.jobs import (
     ExportTable,
+    FileExtractText,
+    FileMakeVariants,
+    FileScan,
     ImportApplyAll,
     ImportChunk,
     ImportPlan,
@@ -31,5 +35,9 @@ AFTERMATHS: Aftermaths = {
         Aftermath(contract=ExportTable, ended=exports.table_ended, revived=exports.table_revived),
         Aftermath(contract=SyncPull, ended=sync.ended, revived=sync.revived),
         Aftermath(contract=SyncPush, ended=sync.ended, revived=sync.revived),
+        *(
+            Aftermath(contract=contract, ended=files.ended, revived=files.revived)
+            for contract in (FileScan, FileMakeVariants, FileExtractText)
+        ),
     )
 }

@@ -97,6 +97,13 @@ class Settings(BaseSettings):
         default=100, description="Imports of one tenant that may be queued or running at once."
     )
 
+    file_max_bytes: Annotated[int, Field(gt=0)] = Field(
+        default=50 * MIB, description="The largest file that `POST /v1/files` takes."
+    )
+    file_max_pixels: Annotated[int, Field(ge=1)] = Field(
+        default=50_000_000,
+        description="Of a picture, width times height; looked at before decoding.",
+    )
     export_max_open: Annotated[int, Field(ge=1)] = Field(
         default=5, description="Exports of one tenant that may be queued or running at once."
     )

@@ -135,6 +135,12 @@ class Storage:
             ExpiresIn=seconds,
         )
 
+    def presign(self, key: str, *, seconds: int) -> str:
+        """A URL from which anybody who has it may fetch the object, for so long."""
+        return self._presigner.generate_presigned_url(
+            "get_object", Params={"Bucket": self.bucket, "Key": key}, ExpiresIn=seconds
+        )
+
     def list_parts(self, key: str, upload_id: str) -> list[StoredPart] | None:
         """The parts that have arrived, by number; None for an upload that is not open (any more)."""
         parts: list[StoredPart] = []

@@ -1,8 +1,9 @@
-"""From a streaming upload to an accepted import: all of it, or nothing that stays behind."""
+"""From a streaming upload to something accepted: all of it, or nothing that stays behind."""
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 from uuid import UUID
 
 import anyio
@@ -13,16 +14,12 @@ from sqlalchemy.exc import DBAPIError
 from starlette.requests import ClientDisconnect, Request
 
 from app.api.idempotency import Answer, check_same, recall, remember, request_hash
-from app.api.import_view import accepted_answer
 from app.api.intake import Intake
 from app.api.session import Place
-from app.api.upload_form import Form, read_upload
+from app.api.upload_form import FormT, read_upload
 from app.errors import InvalidRequest, OutcomeUnknown, Unavailable
 from app.ids import new_id
-from app.imports.acceptance import Looked, accept, look
-from app.imports.files import object_key
-from app.imports.lifecycle import StoredFile
-from app.imports.limits import Limits, check_open, limits_of
+from app.settings import Settings
 
 log = structlog.get_logger()
 
@@ -32,22 +29,41 @@ DRAIN_SECONDS = 10.0
 FILENAME_CHARS = 255
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Received:
-    """A file that is stored and was looked at, and what came with it."""
-
-    import_id: UUID
-    file: StoredFile
-    looked: Looked
-    form: Form
-
-
-Record = Callable[[Connection, UUID, Received], None]
-"""Make an import of a tenant's file, in the caller's transaction. Raises InvalidRequest."""
+ReceivedT = TypeVar("ReceivedT")
+CheckSize = Callable[[int], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class UploadRequest:
+class Stored(Generic[FormT]):
+    """A file on its way into the store, all of which has come, and what came with it."""
+
+    id: UUID
+    intake: Intake
+    form: FormT
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind(Generic[FormT, ReceivedT]):
+    """What becomes of the upload. Each step may raise InvalidRequest.
+
+    `admit`: may this tenant send something now (True: it is only repeating itself), and how large?
+    `refuse_early` sees the first bytes.
+    `look` opens the file, in a thread, before it is recorded. `facts`: what makes two requests the same, beside
+    the file. `record` makes the thing, in the caller's transaction, and says what to answer.
+    """
+
+    raw_types: Collection[str]
+    key: Callable[[UUID, UUID], str]
+    admit: Callable[[Connection, UUID, Settings, bool], CheckSize]
+    refuse_early: Callable[[bytes], None]
+    look: Callable[[Stored[FormT]], ReceivedT]
+    facts: Callable[[FormT], tuple[object, ...]]
+    record: Callable[[Connection, UUID, ReceivedT, str], Answer]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UploadRequest(Generic[FormT]):
     """The request, as far as this module needs it. `content_length` is None for a chunked body;
     `waits`: the client sends the body only once we ask for it.
     """
@@ -57,14 +73,14 @@ class UploadRequest:
     content_length: int | None
     waits: bool
     body: AsyncGenerator[bytes, None]
-    query: Form
+    query: FormT
     operation: str
     idempotency_key: str | None
 
 
 def upload_request(
-    request: Request, tenant_id: UUID, query: Form, *, operation: str, idempotency_key: str | None
-) -> UploadRequest:
+    request: Request, tenant_id: UUID, query: FormT, *, operation: str, idempotency_key: str | None
+) -> UploadRequest[FormT]:
     """Of an HTTP request."""
     length = request.headers.get("content-length", "")
     return UploadRequest(
@@ -79,31 +95,18 @@ def upload_request(
     )
 
 
-def record_import(tx: Connection, tenant_id: UUID, received: Received) -> None:
-    """A new import of the file."""
-    accept(
-        tx,
-        tenant_id,
-        received.import_id,
-        received.file,
-        received.looked,
-        mapping=received.form.mapping,
-        options=received.form.import_options,
-    )
-
-
 async def accept_upload(
-    upload: UploadRequest, place: Place, record: Record = record_import
+    upload: UploadRequest[FormT], place: Place, kind: Kind[FormT, ReceivedT]
 ) -> JSONResponse:
-    """Store the file, record the import and its job, answer 202. Raises the errors of `app.errors`."""
+    """Store the file, record what it is for and its job, answer 202. Raises the errors of `app.errors`."""
     try:
-        known, limits = await anyio.to_thread.run_sync(_begin, upload, place)
+        known, check_size = await anyio.to_thread.run_sync(_begin, upload, place, kind)
     except InvalidRequest:
         if not upload.waits:
             await _drain(upload.body)
         raise
     try:
-        return await _accept(upload, place, record, known, limits)
+        return await _accept(upload, place, kind, known, check_size)
     except ClientDisconnect:
         raise InvalidRequest(
             "The connection ended before the file did. Send it again, whole.",
@@ -115,64 +118,56 @@ async def accept_upload(
         raise
 
 
-def _begin(upload: UploadRequest, place: Place) -> tuple[Answer | None, Limits]:
+def _begin(
+    upload: UploadRequest[FormT], place: Place, kind: Kind[FormT, ReceivedT]
+) -> tuple[Answer | None, CheckSize]:
     """What can be said before the body is read: the answer that was given before, or that it is no use."""
+    key = upload.idempotency_key
     with place.engine.connect() as tx:
-        limits = limits_of(tx, upload.tenant_id, place.settings)
-        if upload.content_length is not None:
-            limits.check_size(upload.content_length - FORM_OVERHEAD_BYTES)
-        key = upload.idempotency_key
         known = key and recall(tx, upload.tenant_id, upload.operation, key)
-        if not known:
-            check_open(tx, upload.tenant_id, place.settings)
-    return known or None, limits
+        check_size = kind.admit(tx, upload.tenant_id, place.settings, bool(known))
+    if upload.content_length is not None:
+        check_size(upload.content_length - FORM_OVERHEAD_BYTES)
+    return known or None, check_size
 
 
 async def _accept(
-    upload: UploadRequest, place: Place, record: Record, known: Answer | None, limits: Limits
+    upload: UploadRequest[FormT],
+    place: Place,
+    kind: Kind[FormT, ReceivedT],
+    known: Answer | None,
+    check_size: CheckSize,
 ) -> JSONResponse:
-    import_id = new_id()
+    new = new_id()
     intake = Intake(
-        limits,
         None if known else place.storage,
-        object_key(upload.tenant_id, import_id),
+        kind.key(upload.tenant_id, new),
         part_bytes=place.settings.upload_part_bytes,
+        check_size=check_size,
+        refuse_early=kind.refuse_early,
     )
     try:
-        form = await read_upload(upload.content_type, upload.body, upload.query, intake.write)
+        form = await read_upload(
+            upload.content_type, upload.body, upload.query, intake.write, raw_types=kind.raw_types
+        )
         form.filename = form.filename[-FILENAME_CHARS:]
         sha256 = await intake.finish()
-        request = request_hash(sha256, form.filename, form.mapping or {}, form.options or {})
+        request = request_hash(sha256, form.filename, *kind.facts(form))
         if known:
             return respond(check_same(known, request))
-        received = await _look(intake, import_id, form, sha256)
+        stored = Stored(id=new, intake=intake, form=form, sha256=sha256)
+        received = await anyio.to_thread.run_sync(kind.look, stored)
         await intake.store()
-        answer = await anyio.to_thread.run_sync(_record, upload, place, record, received, request)
+        answer = await anyio.to_thread.run_sync(_record, upload, place, kind, received, request)
     except OutcomeUnknown:
-        raise  # the import may be there, and then it needs its file
+        raise  # the thing may be there, and then it needs its file
     except BaseException:
         with anyio.CancelScope(shield=True):
             await _discard(intake)
         raise
-    if answer.body["id"] != str(import_id):
+    if answer.body["id"] != str(new):
         await _discard(intake)  # a request with the same key was first
     return respond(answer)
-
-
-async def _look(intake: Intake, import_id: UUID, form: Form, sha256: str) -> Received:
-    def with_the_file() -> Looked:
-        with intake.open() as source:
-            return look(source, form.filename, form.import_options, encoding=intake.encoding)
-
-    looked = await anyio.to_thread.run_sync(with_the_file)
-    file = StoredFile(
-        object_key=intake.key,
-        filename=form.filename,
-        size=intake.size,
-        sha256=sha256,
-        layout=looked.layout,
-    )
-    return Received(import_id=import_id, file=file, looked=looked, form=form)
 
 
 def respond(answer: Answer) -> JSONResponse:
@@ -190,14 +185,17 @@ async def _discard(intake: Intake) -> None:
 
 
 def _record(
-    upload: UploadRequest, place: Place, record: Record, received: Received, request: str
+    upload: UploadRequest[FormT],
+    place: Place,
+    kind: Kind[FormT, ReceivedT],
+    received: ReceivedT,
+    request: str,
 ) -> Answer:
-    """The import, its job, its outbox row and the remembered answer, in one transaction."""
+    """What it is for, its job, its outbox row and the remembered answer, in one transaction."""
     tenant_id, key = upload.tenant_id, upload.idempotency_key
     with place.engine.connect() as tx:
-        check_open(tx, tenant_id, place.settings)
-        record(tx, tenant_id, received)
-        answer = accepted_answer(tx, received.import_id, request)
+        kind.admit(tx, tenant_id, place.settings, False)
+        answer = kind.record(tx, tenant_id, received, request)
         if key is None or remember(tx, tenant_id, upload.operation, key, answer):
             commit(tx)
             return answer
@@ -218,7 +216,7 @@ def commit(tx: Connection) -> None:
         tx.commit()
     except DBAPIError as error:
         raise OutcomeUnknown(
-            "The connection to the database was lost while the import was recorded, which may have "
+            "The connection to the database was lost while the upload was recorded, which may have "
             "worked. Send the request again with the same Idempotency-Key."
         ) from error
 

@@ -10,10 +10,11 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import Field, ValidationError
 from sqlalchemy import Connection
 
-from app.api.accept import Received, Record, accept_upload, respond, upload_request
+from app.api.accept import accept_upload, respond, upload_request
 from app.api.bodies import Body, read_body
 from app.api.idempotency import Answer, IdempotencyHeader, answer_once, request_hash
 from app.api.import_bodies import ACCEPTED, FILE_BODY, QueryForm
+from app.api.import_intake import Received, Record, import_kind
 from app.api.import_view import ImportView, accepted_answer
 from app.api.problems import describe
 from app.api.session import CurrentTenant, Place, PlaceDep, Tx
@@ -109,7 +110,7 @@ async def retry(
         upload = upload_request(
             request, tenant_id, query, operation=operation, idempotency_key=idempotency_key
         )
-        return await accept_upload(upload, place, _corrected(import_id))
+        return await accept_upload(upload, place, import_kind(_corrected(import_id)))
     wanted = _retry_request(await read_body(request))
     retry_as_they_were = partial(
         _retry, place, tenant_id, import_id, wanted, operation=operation, key=idempotency_key

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Request, Response
 from app.api.accept import accept_upload, upload_request
 from app.api.idempotency import IdempotencyHeader
 from app.api.import_bodies import ACCEPTED, FILE_BODY, QueryForm
+from app.api.import_intake import import_kind
 from app.api.import_view import ImportView, load_import, select_imports, view_of
 from app.api.pages import Cursor, Limit, Page, decode_id_cursor, page_of
 from app.api.problems import describe
@@ -37,7 +38,7 @@ async def create_import(
     upload = upload_request(
         request, tenant_id, query, operation=OPERATION, idempotency_key=idempotency_key
     )
-    return await accept_upload(upload, place)
+    return await accept_upload(upload, place, import_kind())
 
 
 @router.get("/imports", responses=describe(400, 422))

@@ -8,14 +8,14 @@ been looked at, and is stored then.
 import asyncio
 import hashlib
 import io
+from collections.abc import Callable
 from typing import BinaryIO
 
 import anyio.to_thread
 
-from app.imports.limits import Limits
 from app.object_reader import ObjectReader
 from app.storage import Part, Storage
-from app.tabular.detect import HEAD_BYTES, refuse_early
+from app.tabular.detect import HEAD_BYTES
 
 PARTS_IN_FLIGHT = 3
 CONTENT_TYPE = "application/octet-stream"
@@ -25,13 +25,21 @@ _FIRST_BYTES = 4096
 class Intake:
     """One file. Feed it with `write`, end it with `finish` and `store`; on any failure call `discard`.
 
-    With `storage` None it only hashes, for a request that is being repeated.
+    With `storage` None it only hashes, for a request that is being repeated. `check_size` gets to see how
+    much has come, `refuse_early` the first bytes: both may raise.
     """
 
     def __init__(
-        self, limits: Limits, storage: Storage | None, key: str, *, part_bytes: int
+        self,
+        storage: Storage | None,
+        key: str,
+        *,
+        part_bytes: int,
+        check_size: Callable[[int], None],
+        refuse_early: Callable[[bytes], None],
     ) -> None:
-        self._limits = limits
+        self._check_size = check_size
+        self._refuse_early = refuse_early
         self._part_bytes = part_bytes
         self._storage = storage
         self.key = key
@@ -49,9 +57,9 @@ class Intake:
         self._stored = False
 
     async def write(self, data: bytes) -> None:
-        """Take the next bytes. Raises TooLarge, and `refuse_early`'s errors for what is clearly no table."""
+        """Take the next bytes. Raises TooLarge, and `refuse_early`'s errors for what is clearly of no use."""
         self.size += len(data)
-        self._limits.check_size(self.size)
+        self._check_size(self.size)
         self._digest.update(data)  # here, where the bytes are still in the processor's cache
         self._plain = self._plain and data.isascii() and b"\0" not in data and b"\x1b" not in data
         if len(self._head) < HEAD_BYTES:
@@ -60,7 +68,7 @@ class Intake:
         self._held += len(data)
         if not self._looked_at and self._held >= _FIRST_BYTES:
             self._looked_at = True
-            refuse_early(self._head[:_FIRST_BYTES])
+            self._refuse_early(self._head[:_FIRST_BYTES])
         if self._held >= self._part_bytes:
             await self._part_is_full()
 

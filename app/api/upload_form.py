@@ -4,11 +4,11 @@ Starlette's own form parser would first spool the file to disk; this one hands i
 """
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.message import Message
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -41,6 +41,22 @@ class Enough(Exception):
     """Raised by `write` of who needs no more of the file: reading ends there."""
 
 
+class FormLike(Protocol):
+    """What came beside a file's bytes."""
+
+    filename: str
+
+    @property
+    def names(self) -> Collection[str]:
+        """The form's parts beside `file`."""
+
+    def take(self, name: str, value: str) -> None:
+        """A part's text. Raises Unprocessable."""
+
+
+FormT = TypeVar("FormT", bound=FormLike)
+
+
 @dataclass(slots=True)
 class Form:
     """What came beside the file's bytes; None is what was left out. `options` are known to be valid."""
@@ -50,14 +66,31 @@ class Form:
     options: dict[str, Any] | None = None
 
     @property
+    def names(self) -> Collection[str]:
+        """See FormLike."""
+        return ("mapping", "options")
+
+    def take(self, name: str, value: str) -> None:
+        """See FormLike."""
+        if name == "mapping":
+            self.mapping = parse_mapping(value)
+        else:
+            self.options = parse_options_json(value)
+
+    @property
     def import_options(self) -> ImportOptions:
         """The options with their defaults."""
         return parse_options(self.options or {})
 
 
 async def read_upload(
-    content_type: str, body: AsyncIterator[bytes], query: Form, write: WriteFile
-) -> Form:
+    content_type: str,
+    body: AsyncIterator[bytes],
+    query: FormT,
+    write: WriteFile,
+    *,
+    raw_types: Collection[str] = RAW_TYPES,
+) -> FormT:
     """Read the whole body, or until `write` has Enough, handing the file's bytes to `write`.
 
     `query` is what the query string said; parts of the form come before it. Raises InvalidRequest for a
@@ -65,7 +98,7 @@ async def read_upload(
     """
     media_type, parameters = parse_options_header(content_type)
     kind = media_type.decode("latin-1").lower()
-    if kind in RAW_TYPES:
+    if kind in raw_types:
         with suppress(Enough):
             async for block in body:
                 if block:
@@ -74,7 +107,7 @@ async def read_upload(
     if kind != "multipart/form-data":
         raise UnsupportedMediaType(
             f"The content type {kind or '(none)'!r} is not taken here. Send the file as one of "
-            f"{', '.join(RAW_TYPES)}, or multipart/form-data with the file in a part called 'file'."
+            f"{', '.join(raw_types)}, or multipart/form-data with the file in a part called 'file'."
         )
     boundary = parameters.get(b"boundary")
     if not boundary:
@@ -82,11 +115,11 @@ async def read_upload(
     return await _MultipartForm(boundary, query).read(body, write)
 
 
-class _MultipartForm:
+class _MultipartForm(Generic[FormT]):
     """Turns the push parser's callbacks into a list of file bytes and fields, block by block."""
 
-    def __init__(self, boundary: bytes, query: Form) -> None:
-        self._form = Form(query.filename, query.mapping, query.options)
+    def __init__(self, boundary: bytes, query: FormT) -> None:
+        self._form: FormT = replace(query)  # type: ignore[type-var]
         self._file_blocks: list[bytes] = []
         self._fields: dict[str, bytearray] = {}
         self._header = bytearray()
@@ -109,7 +142,7 @@ class _MultipartForm:
             },
         )
 
-    async def read(self, body: AsyncIterator[bytes], write: WriteFile) -> Form:
+    async def read(self, body: AsyncIterator[bytes], write: WriteFile) -> FormT:
         try:
             await self._read_on(body, write)
         except Enough:
@@ -136,12 +169,9 @@ class _MultipartForm:
                 await write(data)
             self._file_blocks.clear()
 
-    def _filled(self) -> Form:
-        fields = {name: value.decode("utf-8", "replace") for name, value in self._fields.items()}
-        if "mapping" in fields:
-            self._form.mapping = parse_mapping(fields["mapping"])
-        if "options" in fields:
-            self._form.options = parse_options_json(fields["options"])
+    def _filled(self) -> FormT:
+        for name, value in self._fields.items():
+            self._form.take(name, value.decode("utf-8", "replace"))
         return self._form
 
     def _on_part_begin(self) -> None:
@@ -170,11 +200,11 @@ class _MultipartForm:
             self._files += 1
             if self._files > 1:
                 raise InvalidRequest(
-                    "The form has two files. Send one file per import.", code="two_files"
+                    "The form has two files. Send one file per request.", code="two_files"
                 )
             sent_name = parameters.get(b"filename", b"").decode("utf-8", "replace").strip()
             self._form.filename = sent_name or self._form.filename
-        elif self._part in {"mapping", "options"}:
+        elif self._part in self._form.names:
             self._fields[self._part] = bytearray()
 
     def _on_part_data(self, data: bytes, start: int, end: int) -> None:

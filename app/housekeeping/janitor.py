@@ -1,5 +1,5 @@
-"""What nobody will read again in the object store: open multipart uploads, files of no import, what imports
-needed only while they ran, and exports that have expired or came to nothing.
+"""What nobody will read again in the object store: open multipart uploads, objects of no import and no
+file, what imports needed only while they ran, and exports that have expired or came to nothing.
 """
 
 from datetime import datetime, timedelta
@@ -8,6 +8,7 @@ import structlog
 from sqlalchemy import Engine, text
 
 from app.exports import files as exports
+from app.files import objects as files
 from app.imports.direct import forget_abandoned
 from app.imports.files import import_of, useless_keys
 from app.settings import Settings
@@ -39,7 +40,9 @@ class Janitor:
         page = self._storage.list_objects("tenants/", after=self._after, limit=BATCH)
         old = [item.key for item in page if item.modified_at < before]
         with self._engine.connect() as tx:
-            useless = useless_keys(tx, old) | exports.useless_keys(tx, old)
+            useless = (
+                useless_keys(tx, old) | exports.useless_keys(tx, old) | files.useless_keys(tx, old)
+            )
         for key in old:
             if key in useless:
                 self._storage.delete(key)
@@ -66,4 +69,5 @@ class Janitor:
 
 
 def _is_ours(key: str) -> bool:
-    return import_of(key) is not None or exports.export_of(key) is not None
+    owners = (import_of(key), exports.export_of(key), files.file_of(key))
+    return any(owner is not None for owner in owners)

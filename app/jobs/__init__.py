@@ -5,6 +5,9 @@ from app.jobs.ai_embed_contacts import AiEmbedContacts
 from app.jobs.ai_embed_documents import AiEmbedDocuments
 from app.jobs.clean_up import CleanUp
 from app.jobs.export_table import ExportTable
+from app.jobs.file_extract_text import FileExtractText
+from app.jobs.file_make_variants import FileMakeVariants
+from app.jobs.file_scan import FileScan
 from app.jobs.import_apply_all import ImportApplyAll
 from app.jobs.import_chunk import ImportChunk
 from app.jobs.import_finished_mail import ImportFinishedMail
@@ -32,6 +35,9 @@ __all__ = [
     "AiEmbedDocuments",
     "CleanUp",
     "ExportTable",
+    "FileExtractText",
+    "FileMakeVariants",
+    "FileScan",
     "ImportApplyAll",
     "ImportChunk",
     "ImportFinishedMail",
@@ -70,6 +76,9 @@ CATALOG = catalog(
         TrialExpiredMail,
         PaymentFailedMail,
         WebhookDeliver,
+        FileScan,
+        FileMakeVariants,
+        FileExtractText,
         CleanUp,
         AiEmbedContacts,
         AiEmbedDocuments,

@@ -15,6 +15,7 @@ from app.models.contacts import Contact
 from app.models.dispatch import Backlog, DispatchRule
 from app.models.exports import Export
 from app.models.failures import DeadLetter, Incident, TaskError
+from app.models.files import File, FileVariant
 from app.models.flows import Batch, BatchShard, Cancellation, JobWait, Waiting
 from app.models.idempotency import IdempotencyKey
 from app.models.imports import Import, ImportChunk, ImportMapping
@@ -59,6 +60,8 @@ __all__ = [
     "Document",
     "Effect",
     "Export",
+    "File",
+    "FileVariant",
     "IdempotencyKey",
     "Import",
     "ImportChunk",

@@ -1,0 +1,1 @@
+"""Files that customers upload: pictures in several sizes, and the text of documents."""
