@@ -17,6 +17,7 @@ from sqlalchemy.exc import OperationalError
 
 from app import (
     batches_cli,
+    capacity_cli,
     contracts_cli,
     csv_cli,
     dead_letters_cli,
@@ -63,6 +64,7 @@ app.add_typer(contracts_cli.app, name="contracts")
 app.add_typer(tasks_cli.app, name="tasks")
 app.add_typer(storage, name="storage")
 app.add_typer(topology_commands, name="topology")
+app.command()(capacity_cli.capacity)
 
 
 @app.command()

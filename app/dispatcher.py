@@ -21,6 +21,7 @@ from app.broker.message import JobMessage
 from app.broker.publisher import Publisher
 from app.broker.topology import Queue
 from app.broker.window import Bounds, Windows
+from app.connections import DISPATCHER
 from app.db import listen, make_engine
 from app.errors import BrokerAway
 from app.housekeeping.chores import Chore, Chores
@@ -156,7 +157,7 @@ class Dispatcher:
         self._settings = settings
         self._catalog = catalog
         # One connection for the dispatching and one for each chore.
-        self._engine = make_engine(settings, pool_size=6, application_name=NAME)
+        self._engine = make_engine(settings, pool_size=DISPATCHER.pool, application_name=NAME)
         self._stopping = False
         self._round = Round()
         self._windows = _windows(settings)

@@ -10,6 +10,7 @@ from celery import Celery, Task
 from celery.exceptions import Reject, SoftTimeLimitExceeded
 
 from app.aftermath import AFTERMATHS
+from app.connections import CHILD
 from app.db import make_engine
 from app.ledger.contract import JobContract
 from app.mailing.smtp import Mailer
@@ -31,7 +32,12 @@ def runtime() -> Runtime:
     a lock or a check.
     """
     settings = get_settings()
-    engine = make_engine(settings, pool_size=1, max_overflow=2, application_name="millrace-worker")
+    engine = make_engine(
+        settings,
+        pool_size=CHILD.pool,
+        max_overflow=CHILD.overflow,
+        application_name="millrace-worker",
+    )
     return Runtime(
         engine=engine,
         storage=make_storage(settings),
