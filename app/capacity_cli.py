@@ -14,6 +14,28 @@ if TYPE_CHECKING:
     from app.capacity.measured import Measured
     from app.capacity.plan import Demand, Terms
 
+TERMS = (
+    *("utilisation", "headroom", "wait_p95", "price", "concurrency"),
+    *("web_processes", "dispatchers", "max_connections"),
+)
+LOAD = {
+    "rate": "arrival_rate",
+    "mean": "mean_seconds",
+    "scv": "scv_durations",
+    "p50": "p50_seconds",
+    "p95": "p95_seconds",
+    "scv_arrivals": "scv_arrivals",
+    "overhead": "overhead_seconds",
+    "backlog": "backlog",
+}
+"""Options that make a load, by their names in a file."""
+MEASURED = {"overhead": "overhead_seconds", "backlog": "backlog"}
+"""Of these, what also goes with a measured load."""
+
+Period = Annotated[
+    float, typer.Option(min=0.02, max=24 * 90, help="Of the ledger's history, until now.")
+]
+Extra = Annotated[float | None, typer.Option(help="Workers on top; 0.25 is a quarter.")]
 Given = Annotated[
     Path | None,
     typer.Option("--file", exists=True, dir_okay=False, help="Loads, as TOML or JSON."),
@@ -21,9 +43,7 @@ Given = Annotated[
 
 
 def capacity(
-    period_hours: Annotated[
-        float, typer.Option(min=0.02, max=24 * 90, help="Of the ledger's history, until now.")
-    ] = 24.0,
+    period_hours: Period = 24.0,
     file: Given = None,
     rate: Annotated[float | None, typer.Option(help="Jobs a second, instead of measuring.")] = None,
     mean: Annotated[float | None, typer.Option(help="Seconds that a job takes.")] = None,
@@ -31,13 +51,11 @@ def capacity(
     p50: Annotated[float | None, typer.Option(help="Instead of the mean, with --p95.")] = None,
     p95: Annotated[float | None, typer.Option(help="Likewise.")] = None,
     scv_arrivals: Annotated[float | None, typer.Option(help="1: Poisson's.")] = None,
-    overhead: Annotated[float | None, typer.Option(help="Seconds between two jobs.")] = None,
-    backlog: Annotated[int | None, typer.Option(help="Jobs to drain.")] = None,
+    overhead: Annotated[float | None, typer.Option(min=0, help="Seconds between jobs.")] = None,
+    backlog: Annotated[int | None, typer.Option(min=0, help="Jobs to drain.")] = None,
     pool: Annotated[str, typer.Option(help="What to call the load given here.")] = "default",
     utilisation: Annotated[float | None, typer.Option(help="How busy workers may be.")] = None,
-    headroom: Annotated[
-        float | None, typer.Option(help="Workers on top; 0.25 is a quarter.")
-    ] = None,
+    headroom: Extra = None,
     wait_p95: Annotated[float | None, typer.Option(help="Seconds that it may be.")] = None,
     price: Annotated[float | None, typer.Option(help="Of a replica and hour.")] = None,
     concurrency: Annotated[int | None, typer.Option(help="Workers of a replica.")] = None,
@@ -51,41 +69,18 @@ def capacity(
     workers = arrival rate x mean duration / target utilisation + 25 %, for each queue. Exit status 1 when
     a queue could not keep up, or PostgreSQL has too few connections.
     """
-    from app.capacity.given import one_pool, read_file
     from app.capacity.plan import make_plan
     from app.capacity.report import as_facts, lines
 
-    options = {
-        "utilisation": utilisation,
-        "headroom": headroom,
-        "wait_p95": wait_p95,
-        "price": price,
-        "concurrency": concurrency,
-        "web_processes": web_processes,
-        "dispatchers": dispatchers,
-        "max_connections": max_connections,
-    }
-    load = {
-        "arrival_rate": rate,
-        "mean_seconds": mean,
-        "scv_durations": scv,
-        "p50_seconds": p50,
-        "p95_seconds": p95,
-        "scv_arrivals": scv_arrivals,
-        "overhead_seconds": overhead,
-        "backlog": backlog,
-    }
-    kinds: list[Measured] = []
-    if file is not None:
-        given = read_file(file)
-        terms = _terms(given.terms, options)
-        demands = [one.demand(name) for name, one in given.pools.items()]
-    elif rate is not None:
-        terms, demands = _terms({}, options), [one_pool(load).demand(pool)]
+    options = locals()
+    load = {field: options[name] for name, field in LOAD.items() if options[name] is not None}
+    terms = {name: options[name] for name in TERMS if options[name] is not None}
+    if file is None and rate is None:
+        demands, kinds, found = _measured(timedelta(hours=period_hours), load)
+        plan = make_plan(demands, _terms({"max_connections": found}, terms))
     else:
-        demands, kinds, found = _measured(timedelta(hours=period_hours), overhead, backlog)
-        terms = _terms({"max_connections": found}, options)
-    plan = make_plan(demands, terms)
+        demands, own = _given(file, pool, load)
+        plan, kinds = make_plan(demands, _terms(own, terms)), []
     if as_json:
         typer.echo(json.dumps(as_facts(plan, kinds)))
     else:
@@ -95,9 +90,22 @@ def capacity(
         raise typer.Exit(1)
 
 
+def _given(
+    file: Path | None, pool: str, load: dict[str, Any]
+) -> tuple[list["Demand"], dict[str, Any]]:
+    """The loads, and what a file says that is the same for all."""
+    from app.capacity.given import one_pool, read_file
+
+    if file is None:
+        return [one_pool(load).demand(pool)], {}
+    found = read_file(file)
+    return [one.demand(name) for name, one in found.pools.items()], found.terms
+
+
 def _measured(
-    period: timedelta, overhead: float | None, backlog: int | None
+    period: timedelta, load: dict[str, Any]
 ) -> tuple[list["Demand"], list["Measured"], int]:
+    """The loads, each kind's figures, and PostgreSQL's `max_connections`."""
     from app.capacity.measured import max_connections, measure
     from app.errors import NotFound
 
@@ -108,11 +116,8 @@ def _measured(
         raise NotFound(
             "No job ran in that period. Take a longer one (--period-hours), or give a load: --rate, --mean."
         )
-    if overhead is not None:
-        demands = [replace(demand, overhead=overhead) for demand in demands]
-    if backlog is not None:
-        demands = [replace(demand, backlog=backlog) for demand in demands]
-    return demands, kinds, found
+    changed = {name: load[field] for name, field in MEASURED.items() if field in load}
+    return [replace(demand, **changed) for demand in demands], kinds, found
 
 
 def _terms(*given: dict[str, Any]) -> "Terms":
