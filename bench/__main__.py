@@ -8,8 +8,10 @@ from bench.report import OUT, Result, print_table
 
 NAMES = {
     "backlog": "bench.backlog",
+    "autoscale": "bench.autoscale",
     "batch": "bench.batch",
     "bloat": "bench.bloat",
+    "capacity": "bench.capacity",
     "csv_readers": "bench.csv_readers",
     "dispatch": "bench.dispatch",
     "export": "bench.export",
