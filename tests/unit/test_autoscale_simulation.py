@@ -50,8 +50,20 @@ def test_workers_cost_from_their_start_to_their_end() -> None:
     assert max(np.cumsum(steps)) > 10
     assert waited.max() < 250
     assert waits(arrivals, np.full(1000, 1.0), 1).max() == 999
-    # The first look after the burst is at 105 s, and new workers begin 20 s later.
-    assert not np.any((waited > 6) & (waited % 1 > 0.01) & (waited < 24.9))
+    # The first look after the burst is at 105 s, and new workers begin 20 s later: until then there is one.
+    assert np.sum(waited < 24.5) == 25
+
+
+def test_a_worker_that_is_told_to_end_finishes_its_job_and_costs_until_then() -> None:
+    keen = ScalingPolicy(
+        min_replicas=1, max_replicas=20, workers_per_replica=1, messages_per_replica=1
+    )
+    pool = ElasticPool(np.full(10, 100.0), np.full(10, 2000.0), keen, start_up=20)
+    pool.run()
+    ends = [moment for moment, step in pool.changes if step < 0]
+    assert len(ends) == sum(step for _, step in pool.changes if step > 0) - 1
+    # Ten are busy until 2100 s or later, all told to end long before it; one of them stays.
+    assert sum(moment >= 2100 for moment in ends) == 9
 
 
 def test_each_strategy_does_every_job_and_recovers_from_each_burst(day: Day) -> None:
