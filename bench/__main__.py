@@ -7,8 +7,8 @@ from pathlib import Path
 from bench.report import OUT, Result, print_table
 
 NAMES = {
-    "backlog": "bench.backlog",
     "autoscale": "bench.autoscale",
+    "backlog": "bench.backlog",
     "batch": "bench.batch",
     "bloat": "bench.bloat",
     "capacity": "bench.capacity",
