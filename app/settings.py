@@ -7,7 +7,7 @@ from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Self
 
-from pydantic import BeforeValidator, Field, SecretStr, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 MIB = 1024 * 1024
@@ -64,9 +64,9 @@ class Settings(BaseSettings):
 
     smtp_host: str = "localhost"
     smtp_port: int = 25
+    smtp_tls: SmtpTls = SmtpTls.NONE
     smtp_username: str | None = None
     smtp_password: SecretStr | None = None
-    smtp_tls: SmtpTls = SmtpTls.NONE
     smtp_ca_file: str | None = Field(
         default=None, description="The authority to trust instead of the system's, as PEM."
     )
@@ -227,14 +227,19 @@ class Settings(BaseSettings):
     log_json: bool = True
     log_level: str = "INFO"
 
-    @model_validator(mode="after")
-    def _no_password_in_the_clear(self) -> Self:
-        if self.smtp_password and self.smtp_tls is SmtpTls.NONE and self.smtp_host not in _LOOPBACK:
+    @field_validator("smtp_password")
+    @classmethod
+    def _not_in_the_clear(
+        cls, password: SecretStr | None, info: ValidationInfo
+    ) -> SecretStr | None:
+        """Needs the two settings that stand above it."""
+        encrypted = info.data.get("smtp_tls") is not SmtpTls.NONE
+        if password and not encrypted and info.data.get("smtp_host") not in _LOOPBACK:
             raise ValueError(
-                "MILLRACE_SMTP_PASSWORD would go over the network unencrypted: set MILLRACE_SMTP_TLS to "
-                "starttls (port 587) or implicit (port 465)."
+                "It would go over the network unencrypted: set MILLRACE_SMTP_TLS to starttls (port 587) or "
+                "implicit (port 465)."
             )
-        return self
+        return password
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> Self:

@@ -66,3 +66,27 @@ def test_a_setting_out_of_bounds_is_named(bare: pytest.MonkeyPatch, name: str, v
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(ValidationError):
         read().log_json = False  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("host", "tls", "fine"),
+    [
+        ("mail.example.com", "none", False),
+        ("mail.example.com", "starttls", True),
+        ("mail.example.com", "implicit", True),
+        ("127.0.0.1", "none", True),
+    ],
+)
+def test_no_password_goes_over_the_network_in_the_clear(
+    bare: pytest.MonkeyPatch, host: str, tls: str, fine: bool
+) -> None:
+    bare.setenv("MILLRACE_SMTP_HOST", host)
+    bare.setenv("MILLRACE_SMTP_TLS", tls)
+    bare.setenv("MILLRACE_SMTP_PASSWORD", "hidden")
+    if fine:
+        assert read().smtp_password is not None
+        return
+    with pytest.raises(ValidationError) as wrong:
+        read()
+    assert [error["loc"] for error in wrong.value.errors()] == [("smtp_password",)]
+    assert "hidden" not in str(wrong.value)
