@@ -124,9 +124,8 @@ def processes(
     servers: Servers, environment: dict[str, str], queues: Queues, tmp_path: Path
 ) -> Iterator[Processes]:
     """Dispatchers and workers as processes of their own."""
-    started = Processes(servers, environment, tmp_path)
-    yield started
-    started.close()
+    with Processes(servers, environment, tmp_path) as started:
+        yield started
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ and a browser profile of its own for each.
 
 import os
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
@@ -77,17 +78,16 @@ def site(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         )
         settings = Settings.of(environment)
         make_storage(settings).ensure_bucket()
-        engine = make_engine(settings, pool_size=2, application_name="millrace-tests")
-        queues = Queues(settings)
-        queues.purge()
-        processes = Processes(servers, environment, tmp_path_factory.mktemp("browser"))
-        with web_server(settings, port=servers.system.ports["web"]):
+        with ExitStack() as stack:
+            engine = make_engine(settings, pool_size=2, application_name="millrace-tests")
+            stack.callback(engine.dispose)
+            stack.enter_context(Queues(settings)).purge()
+            logs = tmp_path_factory.mktemp("browser")
+            processes = stack.enter_context(Processes(servers, environment, logs))
+            stack.enter_context(web_server(settings, port=servers.system.ports["web"]))
             processes.dispatcher()
             processes.worker("default", concurrency=2)
             yield Site(url=servers.system.web_url, engine=engine, settings=settings)
-            processes.close()
-        queues.close()
-        engine.dispose()
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ PIECES = (
     *('","', '"\n"', "sep=;\n", ",,,\n"),
 )
 KEPT = Path(__file__).with_name("kept")
-QUICK = settings(max_examples=100, deadline=5_000, suppress_health_check=list(HealthCheck))
+QUICK = settings(max_examples=100, deadline=60_000, suppress_health_check=list(HealthCheck))
 
 
 @cache

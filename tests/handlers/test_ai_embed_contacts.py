@@ -58,7 +58,7 @@ def environment(environment: dict[str, str], provider: Provider) -> dict[str, st
         "MILLRACE_AI_BASE_URL": provider.url,
         "MILLRACE_AI_API_KEY": KEY,
         "MILLRACE_AI_REQUEST_MAX_INPUTS": "4",
-        "MILLRACE_AI_TIMEOUT": "1",
+        "MILLRACE_AI_TIMEOUT": "3",
         "MILLRACE_AI_REQUESTS_PER_MINUTE": "100000",
     }
 

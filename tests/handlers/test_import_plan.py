@@ -27,7 +27,15 @@ from tests.support.imports import (
     run_imports,
     small_batches,
 )
-from tests.support.jobs import assert_lawful, children, claim_now, count, job_facts, requeue
+from tests.support.jobs import (
+    assert_lawful,
+    children,
+    claim_now,
+    count,
+    job_facts,
+    put_off,
+    requeue,
+)
 from tests.support.runtime import Worker
 from workers.handlers import import_plan as handler
 from workers.runtime.executor import Disposition
@@ -119,6 +127,7 @@ def test_what_a_crash_left_is_kept_and_the_next_attempt_goes_on(
     with monkeypatch.context() as patch:
         break_after(patch, 12)
         worker.deliver(job_id)
+    put_off(engine, job_id)
     before = chunk_rows(engine, import_id)
     row = import_row(engine, import_id)
     assert 2 <= len(before) == row["chunks_total"]

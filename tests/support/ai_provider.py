@@ -161,7 +161,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             content = content[: len(content) // 2]
         if fault == "slow":
-            time.sleep(1.2)
+            time.sleep(3.5)
         self.wfile.write(content)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002

@@ -134,6 +134,16 @@ def add_queued(engine: Engine, tenant_id: UUID, job: JobContract) -> UUID:
     return job_id
 
 
+def put_off(engine: Engine, job_id: UUID) -> None:
+    """Have a job that is waiting for its time wait on, so that a slow machine's doesn't come."""
+    with engine.begin() as tx:
+        done = tx.execute(
+            text("UPDATE outbox SET run_at = run_at + interval '1 hour' WHERE job_id = :id"),
+            {"id": job_id},
+        )
+    assert done.rowcount == 1
+
+
 def requeue(engine: Engine, job_id: UUID) -> None:
     """Dispatch a job that is waiting for its time, now."""
     with engine.begin() as tx:

@@ -3,6 +3,7 @@
 import os
 import subprocess
 from pathlib import Path
+from typing import Self
 
 from infra.local.layout import ROOT
 from infra.local.product import Product
@@ -12,7 +13,9 @@ from tests.support.servers import Servers
 
 
 class Processes:
-    """Starts them and waits until they are ready; all of them end with the test."""
+    """Starts them and waits until they are ready. Use it as a context manager, or `close` it whatever
+    happens: a worker that is left over takes the messages of the tests after.
+    """
 
     def __init__(self, servers: Servers, environment: dict[str, str], logs: Path) -> None:
         self._servers = servers
@@ -26,6 +29,12 @@ class Processes:
             flower_port=0,
             flower_password="unused",
         )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def dispatcher(self) -> subprocess.Popen[bytes]:
         (program,) = [one for one in self._product.programs() if one.name == "dispatcher"]
@@ -56,7 +65,7 @@ class Processes:
                 command, env=environment, cwd=ROOT, stdout=out, stderr=subprocess.STDOUT
             )
         self._started.append(process)
-        ready = until(lambda: program.ready() or process.poll() is not None, seconds=40)
+        ready = until(lambda: program.ready() or process.poll() is not None, seconds=90)
         assert ready, f"{program.name} isn't ready:\n{log.read_text()[-4000:]}"
         assert process.poll() is None, f"{program.name} ended:\n{log.read_text()[-4000:]}"
         return process
