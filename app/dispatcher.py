@@ -13,7 +13,7 @@ from types import FrameType
 
 import psycopg
 import structlog
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from app.aftermath import AFTERMATHS
@@ -59,13 +59,14 @@ def dispatch_batch(
     rooms: Mapping[str, int] | None = None,
     this: Round | None = None,
     windows: Windows | None = None,
+    idle_seconds: int | None = None,
 ) -> int:
     """Publish one batch inside `tx`; returns how many jobs were taken, refused ones included. `rooms` is how
-    many each queue may get; `windows` learn what it got.
+    many each queue may get; `windows` learn what it got; for `idle_seconds` see take_due.
 
     Raises BrokerAway when the broker goes away: `tx` must then be rolled back.
     """
-    due = take_due(tx, batch=batch, rooms=rooms, this=this)
+    due = take_due(tx, batch=batch, rooms=rooms, this=this, idle_seconds=idle_seconds)
     if not due:
         return 0
     groups = together(due, catalog)
@@ -223,10 +224,6 @@ class Dispatcher:
     def _dispatch(self, publisher: Publisher, rooms: Mapping[str, int]) -> float:
         """When to look again without being told: at the next job's time, or after the poll."""
         with self._engine.begin() as tx:
-            tx.execute(
-                text("SELECT set_config('idle_in_transaction_session_timeout', :limit, true)"),
-                {"limit": f"{int(self._settings.confirm_timeout * 2)}s"},
-            )
             dispatch_batch(
                 tx,
                 publisher,
@@ -235,6 +232,7 @@ class Dispatcher:
                 rooms=rooms,
                 this=self._round,
                 windows=self._windows,
+                idle_seconds=int(self._settings.confirm_timeout * 2),
             )
             due_in = None if self._round.more else seconds_to_next(tx)
         poll = self._settings.dispatch_poll_seconds

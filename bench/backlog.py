@@ -77,7 +77,6 @@ def _fill(engine: Engine, jobs: int, tenants: int) -> None:
         tx.execute(_FILL, {"jobs": jobs, "tenants": tenants})
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as tx:
         tx.execute(text("VACUUM ANALYZE jobs, outbox"))
-        tx.execute(text("CHECKPOINT"))
 
 
 def _measure(engine: Engine) -> float:

@@ -13,27 +13,36 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from app.broker.topology import Queue
-from app.ledger.rules import Rules, Scope, load_rules
+from app.ledger.rules import Rules, Scope, rule_of
 from app.ledger.turns import Lap, Quota, Seen, Turn, plans_of, quota_of, share_out, steps_for, visit
 
 # A plan that was made while the tables were small must not scan them when they have grown; and one that
-# doesn't know the batch's size takes it for a tenth of the table. Each row is found by an index, one by one.
-_BY_INDEX = text("""
-    SELECT set_config(name, 'off', true)
-    FROM unnest(ARRAY['enable_seqscan', 'enable_bitmapscan', 'enable_mergejoin', 'enable_hashjoin'])
-        AS name
+# doesn't know the batch's size takes it for a tenth of the table. Each row is found by an index, one by one,
+# and so the plan is the same every time: it is made once.
+_SETTINGS = text("""
+    SELECT set_config('plan_cache_mode', 'force_generic_plan', true),
+           set_config('idle_in_transaction_session_timeout',
+                      coalesce(:limit, current_setting('idle_in_transaction_session_timeout')), true),
+           (SELECT count(set_config(name, 'off', true))
+            FROM unnest(ARRAY['enable_seqscan', 'enable_bitmapscan', 'enable_mergejoin',
+                              'enable_hashjoin', 'jit']) AS name)
 """)
 # Not clock_timestamp(), which can't end a scan of the index: it may be another time at each row.
+# With the rules in the same round trip.
 READY = text("""
     WITH due AS MATERIALIZED (
         SELECT o.job_id FROM outbox o
         WHERE NOT o.ready AND o.run_at <= statement_timestamp()
         ORDER BY o.run_at LIMIT :batch
         FOR UPDATE SKIP LOCKED
+    ), made AS (
+        UPDATE outbox SET ready = true, kind = jobs.kind, priority = jobs.priority
+        FROM due JOIN jobs ON jobs.id = due.job_id
+        WHERE outbox.job_id = due.job_id
+        RETURNING outbox.job_id
     )
-    UPDATE outbox SET ready = true, kind = jobs.kind, priority = jobs.priority
-    FROM due JOIN jobs ON jobs.id = due.job_id
-    WHERE outbox.job_id = due.job_id
+    SELECT one.made, r.scope, r.name, r.paused_at, r.paused_reason, r.max_running, r.weight
+    FROM (SELECT count(*) AS made FROM made) one LEFT JOIN dispatch_rules r ON true
 """)
 # All locks skip: a row that another dispatcher holds is theirs, and a job that is being cancelled right
 # now is looked at again in the next round. Waiting here could deadlock with the cancel.
@@ -157,22 +166,30 @@ def take_due(
     batch: int,
     rooms: Mapping[str, int] | None = None,
     this: Round | None = None,
+    idle_seconds: int | None = None,
 ) -> list[DueJob]:
     """Lock at most `batch` due jobs, most urgent queue first: a turn each for the tenants, and of a tenant's
     by priority, then the longest due. Of a queue not more than it has `rooms` for; None is room for all.
+    If nothing happens in it for `idle_seconds`, PostgreSQL ends the transaction.
 
     They stay locked until `tx` ends: a worker that already got the message waits at its claim, and so
     never sees a job that is published but not yet `queued`.
     """
     this = Round() if this is None else this
-    tx.execute(_BY_INDEX)
-    made_ready = tx.execute(READY, {"batch": batch}).rowcount
-    rules = load_rules(tx)
+    tx.execute(_SETTINGS, {"limit": None if idle_seconds is None else f"{idle_seconds}s"})
+    (made_ready, *_), *_ = rows = tx.execute(READY, {"batch": batch}).all()
+    rules = Rules.of(rule_of(row) for row in rows if row.scope is not None)
     quota = quota_of(tx, rules)
     held = {*rules.paused(Scope.KIND), *quota.exhausted}
+    wanted = _rooms(rules, rooms, batch)
+    steps = {queue: steps_for(room, rules) for queue, room in wanted.items()}
+    seen = visit(tx, {queue: (this.lap(queue), steps[queue]) for queue in wanted})
+    plans = plans_of(tx, rules, {tenant for each in seen.values() for tenant in each.tenants})
     offers = [
-        _offer(tx, this.lap(queue), queue, rules, quota, room=min(room, batch))
-        for queue, room in _rooms(rules, rooms, batch).items()
+        _offer(
+            queue, seen[queue], share_out(seen[queue].tenants, plans, rules, quota, room=room), room
+        )
+        for queue, room in wanted.items()
     ]
     due = _take(tx, offers, quota, sorted(held), batch)
     this.curbed = bool(quota.kinds) or any(t.curbed for each in offers for t in each.turns)
@@ -183,16 +200,14 @@ def take_due(
 def _rooms(rules: Rules, rooms: Mapping[str, int] | None, batch: int) -> dict[str, int]:
     paused = rules.paused(Scope.QUEUE)
     wanted = {queue: batch if rooms is None else rooms.get(queue, 0) for queue in _QUEUES}
-    return {queue: room for queue, room in wanted.items() if room > 0 and queue not in paused}
+    return {
+        queue: min(room, batch)
+        for queue, room in wanted.items()
+        if room > 0 and queue not in paused
+    }
 
 
-def _offer(
-    tx: Connection, lap: Lap, queue: str, rules: Rules, quota: Quota, *, room: int
-) -> _Offer:
-    steps = steps_for(room, rules)
-    seen = visit(tx, queue, lap, steps=steps)
-    plans = plans_of(tx, rules, seen.tenants)
-    turns = share_out(seen.tenants, plans, rules, quota, room=room)
+def _offer(queue: str, seen: Seen, turns: list[Turn], room: int) -> _Offer:
     if len(turns) == room:
         return _Offer(queue, turns, seen, turns[-1].tenant_id)
     return _Offer(queue, turns, seen, None if seen.whole else seen.tenants[-1])

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Self
+from typing import Any, Self
 from uuid import UUID
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Row, text
 
 _LOAD = text("""
     SELECT scope, name, paused_at, paused_reason, max_running, weight FROM dispatch_rules
@@ -122,8 +122,19 @@ class Rules:
 
 def load_rules(tx: Connection) -> Rules:
     """As they stand."""
-    rows = tx.execute(_LOAD).mappings()
-    return Rules.of(Rule(**{**row, "scope": Scope(row["scope"])}) for row in rows)
+    return Rules.of(map(rule_of, tx.execute(_LOAD)))
+
+
+def rule_of(row: Row[Any]) -> Rule:
+    """The rule in a row that has its columns."""
+    return Rule(
+        scope=Scope(row.scope),
+        name=row.name,
+        paused_at=row.paused_at,
+        paused_reason=row.paused_reason,
+        max_running=row.max_running,
+        weight=row.weight,
+    )
 
 
 def pause(tx: Connection, scope: Scope, name: str, *, reason: str) -> None:

@@ -5,6 +5,7 @@ gets a share of the room that there is, by its weight; what one leaves is for th
 stands is the dispatcher's own knowledge: another one, or a new one, is elsewhere in it, which is as fair.
 """
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
@@ -14,25 +15,31 @@ from sqlalchemy import Connection, text
 from app.ledger.rules import Rules, Scope
 
 # One step of the index a tenant, however much it has in the backlog.
-_VISIT = """
-    WITH RECURSIVE lap AS (
-        SELECT (
-            SELECT o.tenant_id FROM outbox o
-            WHERE o.ready AND o.queue = :queue {behind}
-            ORDER BY o.tenant_id LIMIT 1
-        ) AS tenant_id, 1 AS number
-        UNION ALL
-        SELECT (
-            SELECT o.tenant_id FROM outbox o
-            WHERE o.ready AND o.queue = :queue AND o.tenant_id > lap.tenant_id
-            ORDER BY o.tenant_id LIMIT 1
-        ), number + 1
-        FROM lap WHERE lap.tenant_id IS NOT NULL AND number < :steps
-    )
-    SELECT tenant_id FROM lap WHERE tenant_id IS NOT NULL ORDER BY number
-"""
-VISIT_FIRST = text(_VISIT.format(behind=""))
-VISIT_BEHIND = text(_VISIT.format(behind="AND o.tenant_id > :behind"))
+VISIT = text("""
+    SELECT queue.name, lap.tenant_id
+    FROM jsonb_to_recordset(CAST(:queues AS jsonb)) AS queue(name text, behind uuid, steps int)
+    CROSS JOIN LATERAL (
+        WITH RECURSIVE lap AS (
+            SELECT CASE WHEN queue.behind IS NULL THEN (
+                SELECT o.tenant_id FROM outbox o WHERE o.ready AND o.queue = queue.name
+                ORDER BY o.tenant_id LIMIT 1
+            ) ELSE (
+                SELECT o.tenant_id FROM outbox o
+                WHERE o.ready AND o.queue = queue.name AND o.tenant_id > queue.behind
+                ORDER BY o.tenant_id LIMIT 1
+            ) END AS tenant_id, 1 AS number
+            UNION ALL
+            SELECT (
+                SELECT o.tenant_id FROM outbox o
+                WHERE o.ready AND o.queue = queue.name AND o.tenant_id > lap.tenant_id
+                ORDER BY o.tenant_id LIMIT 1
+            ), number + 1
+            FROM lap WHERE lap.tenant_id IS NOT NULL AND number < queue.steps
+        )
+        SELECT tenant_id, number FROM lap WHERE tenant_id IS NOT NULL
+    ) lap
+    ORDER BY queue.name, lap.number
+""")
 _PLANS = text("SELECT id, plan FROM tenants WHERE id = ANY(:ids)")
 # Dispatchers that count what is in flight take turns, so that none counts what another is about to add.
 _ALONE = text("SELECT pg_advisory_xact_lock(hashtextextended('millrace dispatch limits', 0))")
@@ -93,19 +100,38 @@ class Quota:
         return [kind for kind, free in self.kinds.items() if free <= 0]
 
 
-def visit(tx: Connection, queue: str, lap: Lap, *, steps: int) -> Seen:
-    """The next tenants of the lap that have something due, at most `steps`."""
-    if lap.behind is None:
-        found = list(tx.execute(VISIT_FIRST, {"queue": queue, "steps": steps}).scalars())
-        return Seen(found, whole=len(found) < steps, wrapped=True)
-    facts = {"queue": queue, "steps": steps, "behind": lap.behind}
-    found = list(tx.execute(VISIT_BEHIND, facts).scalars())
-    if len(found) == steps:
-        return Seen(found, whole=False, wrapped=False)
-    left = steps - len(found)
-    again = list(tx.execute(VISIT_FIRST, {"queue": queue, "steps": left}).scalars())
+def visit(tx: Connection, queues: Mapping[str, tuple[Lap, int]]) -> dict[str, Seen]:
+    """The next tenants of each queue's lap that have something due, at most so many."""
+    first = _visit(tx, {queue: (lap.behind, steps) for queue, (lap, steps) in queues.items()})
+    left = {
+        queue: steps - len(first[queue])
+        for queue, (lap, steps) in queues.items()
+        if lap.behind is not None and len(first[queue]) < steps
+    }
+    again = _visit(tx, {queue: (None, steps) for queue, steps in left.items()})
+    return {
+        queue: _seen(lap, steps, first[queue], again.get(queue, []))
+        for queue, (lap, steps) in queues.items()
+    }
+
+
+def _seen(lap: Lap, steps: int, first: Sequence[UUID], again: Sequence[UUID]) -> Seen:
+    if lap.behind is None or len(first) == steps:
+        return Seen(first, whole=len(first) < steps, wrapped=lap.behind is None)
     before = [tenant for tenant in again if tenant <= lap.behind]
-    return Seen([*found, *before], whole=len(before) < left, wrapped=True)
+    return Seen([*first, *before], whole=len(first) + len(before) < steps, wrapped=True)
+
+
+def _visit(tx: Connection, wanted: Mapping[str, tuple[UUID | None, int]]) -> dict[str, list[UUID]]:
+    found: dict[str, list[UUID]] = {queue: [] for queue in wanted}
+    if wanted:
+        facts = [
+            {"name": queue, "behind": None if behind is None else str(behind), "steps": steps}
+            for queue, (behind, steps) in wanted.items()
+        ]
+        for queue, tenant_id in tx.execute(VISIT, {"queues": json.dumps(facts)}):
+            found[queue].append(tenant_id)
+    return found
 
 
 def steps_for(room: int, rules: Rules) -> int:
