@@ -27,6 +27,7 @@ from app import (
     payments_cli,
     schedules_cli,
     tasks_cli,
+    tenants_cli,
 )
 from app.broker import topology
 from app.errors import MillraceError
@@ -48,6 +49,7 @@ tenants = typer.Typer(no_args_is_help=True, help="The customers.")
 keys = typer.Typer(no_args_is_help=True, help="Their API keys.")
 storage = typer.Typer(no_args_is_help=True, help="The object store.")
 topology_commands = typer.Typer(no_args_is_help=True, help="RabbitMQ's queues and exchanges.")
+tenants.command("top")(tenants_cli.top)
 app.add_typer(tenants, name="tenants")
 app.add_typer(keys, name="keys")
 app.add_typer(jobs_cli.app, name="jobs")

@@ -27,9 +27,9 @@ def web(db_pool_size: int) -> Opens:
     return Opens(pool=db_pool_size, listeners=1)
 
 
-DISPATCHER = Opens(pool=6, listeners=1, rabbitmq=3)
-"""One for the dispatching and one for each of five chores, and what wakes it. To the broker: the publisher,
-the reader of dead letters, and the sender of plain tasks whose turn has come again."""
+DISPATCHER = Opens(pool=7, listeners=1, rabbitmq=4)
+"""One for the dispatching, one for each of five chores, one for who reads the metrics, and what wakes it. To the broker: the publisher,
+the reader of dead letters, the sender of plain tasks whose turn has come again, and who reads the metrics."""
 WORKER = Opens(rabbitmq=2)
 """A worker's main process, which takes the messages and sends Flower's events; it asks no database."""
 CHILD = Opens(pool=1, overflow=2)

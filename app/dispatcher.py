@@ -7,7 +7,9 @@ Any number of dispatchers may run. Beside dispatching each does the chores of `a
 
 import signal
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
@@ -26,6 +28,7 @@ from app.db import listen, make_engine
 from app.errors import BrokerAway
 from app.housekeeping.chores import Chore, Chores
 from app.housekeeping.collector import Collector
+from app.housekeeping.depths import Depths
 from app.housekeeping.gauge import Gauge
 from app.housekeeping.janitor import Janitor
 from app.housekeeping.scheduler import Scheduler
@@ -35,6 +38,11 @@ from app.ledger.aftermath import Aftermaths
 from app.ledger.contract import Catalog
 from app.ledger.enqueue import OUTBOX_CHANNEL
 from app.ledger.outbox import DueJob, Round, mark_queued, postpone, seconds_to_next, take_due
+from app.logs import cause
+from app.metrics import declared
+from app.metrics.declared import Process
+from app.metrics.registry import counter, gauge, histogram, registry
+from app.metrics.serving import MetricsServer
 from app.settings import Settings
 from app.storage import make_storage
 
@@ -48,6 +56,27 @@ CURBED_PAUSE_SECONDS = 0.05
 """How soon to look again at jobs that a limit holds back."""
 RECONNECT_SECONDS = (0.1, 0.2, 0.5)
 NAME = "millrace-dispatcher"
+
+_BATCH_JOBS = histogram(declared.BATCH_JOBS)
+_BATCH_SECONDS = histogram(declared.BATCH_SECONDS)
+_CONFIRM_SECONDS = histogram(declared.CONFIRM_SECONDS)
+_DISPATCHED = counter(declared.DISPATCHED)
+_REFUSED = counter(declared.REFUSED)
+_CONNECTED = gauge(declared.CONNECTED)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What the broker said to the jobs of one batch, and how long it took to say it."""
+
+    confirmed: Sequence[DueJob] = ()
+    refused: Sequence[DueJob] = ()
+    confirm_seconds: float = 0.0
+
+    @property
+    def jobs(self) -> int:
+        """How many were due."""
+        return len(self.confirmed) + len(self.refused)
 
 
 def dispatch_batch(
@@ -66,22 +95,48 @@ def dispatch_batch(
 
     Raises BrokerAway when the broker goes away: `tx` must then be rolled back.
     """
+    return publish_due(
+        tx,
+        publisher,
+        batch=batch,
+        catalog=catalog,
+        rooms=rooms,
+        this=this,
+        windows=windows,
+        idle_seconds=idle_seconds,
+    ).jobs
+
+
+def publish_due(
+    tx: Connection,
+    publisher: Publisher,
+    *,
+    batch: int,
+    catalog: Catalog,
+    rooms: Mapping[str, int] | None = None,
+    this: Round | None = None,
+    windows: Windows | None = None,
+    idle_seconds: int | None = None,
+) -> Batch:
+    """As `dispatch_batch`."""
     due = take_due(tx, batch=batch, rooms=rooms, this=this, idle_seconds=idle_seconds)
     if not due:
-        return 0
+        return Batch()
     groups = together(due, catalog)
+    began = time.monotonic()
     taken = publisher.publish([_message(group) for group in groups])
+    seconds = time.monotonic() - began
     answers = list(zip(groups, taken, strict=True))
     if windows is not None:
         _count(windows, [group for group, ok in answers if ok])
-    confirmed = [job.id for group, ok in answers if ok for job in group]
-    refused = [job.id for group, ok in answers if not ok for job in group]
+    confirmed = [job for group, ok in answers if ok for job in group]
+    refused = [job for group, ok in answers if not ok for job in group]
     if confirmed:
-        mark_queued(tx, confirmed)
+        mark_queued(tx, [job.id for job in confirmed])
     if refused:
-        postpone(tx, refused, seconds=REFUSED_PAUSE_SECONDS)
+        postpone(tx, [job.id for job in refused], seconds=REFUSED_PAUSE_SECONDS)
         log.warning("dispatch.refused", jobs=len(refused))
-    return len(due)
+    return Batch(confirmed, refused, seconds)
 
 
 def _count(windows: Windows, groups: Sequence[Sequence[DueJob]]) -> None:
@@ -157,12 +212,14 @@ class Dispatcher:
     ) -> None:
         self._settings = settings
         self._catalog = catalog
-        # One connection for the dispatching and one for each chore.
+        # One connection for the dispatching, one for each chore, and one for who asks for the metrics.
         self._engine = make_engine(settings, pool_size=DISPATCHER.pool, application_name=NAME)
         self._stopping = False
         self._round = Round()
         self._windows = _windows(settings)
         self._chores = chores_of(settings, self._engine, catalog, aftermaths)
+        self._depths = Depths(settings, self._engine)
+        self._metrics = MetricsServer(settings, registry(Process.DISPATCHER))
 
     def stop(self, _signal: int = 0, _frame: FrameType | None = None) -> None:
         """Finish the batch in hand, then return from `run`."""
@@ -171,6 +228,7 @@ class Dispatcher:
     def run(self) -> None:
         """Dispatch until `stop`; a lost server is waited for, never a reason to end."""
         self._chores.start()
+        self._show(shown=True)
         failures = 0
         while not self._stopping:
             try:
@@ -178,12 +236,13 @@ class Dispatcher:
             except (BrokerAway, DBAPIError, psycopg.Error) as error:
                 pause = RECONNECT_SECONDS[min(failures, len(RECONNECT_SECONDS) - 1)]
                 failures += 1
-                log.warning("dispatcher.disconnected", error=str(error), retry_seconds=pause)
+                log.warning("dispatcher.disconnected", error=cause(error), retry_seconds=pause)
                 self._beat()
                 time.sleep(pause)
             else:
                 failures = 0
         self._chores.stop()
+        self._show(shown=False)
         self._engine.dispose()
         log.info("dispatcher.stopped")
 
@@ -193,8 +252,10 @@ class Dispatcher:
         try:
             with listen(self._settings, OUTBOX_CHANNEL, application_name=NAME) as listener:
                 log.info("dispatcher.ready")
+                _CONNECTED.set(1)
                 self._loop(publisher, listener)
         finally:
+            _CONNECTED.set(0)
             publisher.close()
 
     def _loop(self, publisher: Publisher, listener: psycopg.Connection) -> None:
@@ -221,10 +282,21 @@ class Dispatcher:
             look_at = time.monotonic() + self._settings.dispatch_poll_seconds if awake else look_at
             pause = min(pause * 1.5, LONGEST_FULL_PAUSE_SECONDS)
 
+    def _show(self, *, shown: bool) -> None:
+        """The metrics, from now on or no longer."""
+        if shown:
+            registry(Process.DISPATCHER).register(self._depths)
+            self._metrics.start()
+        else:
+            self._metrics.stop()
+            registry(Process.DISPATCHER).unregister(self._depths)
+            self._depths.close()
+
     def _dispatch(self, publisher: Publisher, rooms: Mapping[str, int]) -> float:
         """When to look again without being told: at the next job's time, or after the poll."""
+        began = time.monotonic()
         with self._engine.begin() as tx:
-            dispatch_batch(
+            done = publish_due(
                 tx,
                 publisher,
                 batch=self._settings.dispatch_batch_size,
@@ -235,6 +307,8 @@ class Dispatcher:
                 idle_seconds=int(self._settings.confirm_timeout * 2),
             )
             due_in = None if self._round.more else seconds_to_next(tx)
+        if done.jobs:
+            _record(done, time.monotonic() - began)
         poll = self._settings.dispatch_poll_seconds
         if self._round.curbed:
             poll = min(poll, CURBED_PAUSE_SECONDS)
@@ -243,6 +317,16 @@ class Dispatcher:
     def _beat(self) -> None:
         if self._settings.heartbeat_file:
             Path(self._settings.heartbeat_file).touch()
+
+
+def _record(batch: Batch, seconds: float) -> None:
+    """Once it is committed."""
+    _BATCH_JOBS.observe(batch.jobs)
+    _BATCH_SECONDS.observe(seconds)
+    _CONFIRM_SECONDS.observe(batch.confirm_seconds)
+    for total, jobs in ((_DISPATCHED, batch.confirmed), (_REFUSED, batch.refused)):
+        for queue, number in Counter(job.queue for job in jobs).items():
+            total.labels(queue).inc(number)
 
 
 def run(settings: Settings) -> None:

@@ -2,10 +2,44 @@
 
 import logging
 import sys
+from collections.abc import Iterator
 
 import structlog
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
+from app.errors import Unavailable
 from app.settings import Settings
+
+_OF_CONNECTIONS = (OperationalError, InterfaceError, OSError, Unavailable)
+"""What these say is about servers, addresses and times, and not about what customers sent."""
+
+
+def cause(error: BaseException) -> str:
+    """What went wrong, for a log: types, SQLSTATE, and the first line only of what says nothing of anybody's data.
+
+    An exception's message may quote what was being worked on: a row, a statement's parameters, a token. The
+    whole of a job's error is in the ledger, which knows whose it is.
+    """
+    return " from ".join(_name(each) for each in _chain(error))
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        hidden = None if error.__suppress_context__ else error.__context__
+        error = error.__cause__ or hidden
+
+
+def _name(error: BaseException) -> str:
+    name = type(error).__name__
+    original = error.orig if isinstance(error, DBAPIError) else None
+    state = getattr(original or error, "sqlstate", None)
+    if state:
+        name = f"{name}[{state}]"
+    if isinstance(error, _OF_CONNECTIONS) and state is None:
+        lines = str(original or error).strip().splitlines()
+        return f"{name}: {lines[0]}" if lines else name
+    return name
 
 
 def configure_logging(settings: Settings) -> None:

@@ -25,6 +25,7 @@ from app.api import (
     job_operations,
     jobs,
     mails,
+    metrics,
     payment_webhooks,
     problems,
     products,
@@ -37,6 +38,7 @@ from app.api import (
     webhook_endpoints,
 )
 from app.api.admission import admit
+from app.api.http_metrics import HttpMetrics
 from app.api.live import LiveFeed
 from app.console import unsubscribe
 from app.console.router import router as console
@@ -76,6 +78,7 @@ ROUTES = (
     documents,
     ai,
     health,
+    metrics,
 )
 
 BEGIN_WORK = (imports, import_actions, import_preview, uploads, jobs, exports, documents)
@@ -116,6 +119,7 @@ def create_app(
         partial(import_events.import_snapshot, engine),
         draining=lambda: bool(app.state.draining),
     )
+    app.add_middleware(HttpMetrics)
     problems.install(app)
     for module in ROUTES:
         if module in BEGIN_WORK:

@@ -224,6 +224,15 @@ class Settings(BaseSettings):
     heartbeat_file: str | None = Field(
         default=None, description="Touched every few seconds by a live worker or dispatcher."
     )
+    metrics_host: str = Field(
+        default="127.0.0.1", description="Where dispatcher and workers serve their metrics."
+    )
+    metrics_port: Annotated[int, Field(ge=0, le=65_535)] = Field(
+        default=0, description="The port for it; 0: none. The web process has /metrics of its own."
+    )
+    metrics_token: SecretStr | None = Field(
+        default=None, description="What the web process's /metrics asks for, as a bearer token."
+    )
     log_json: bool = True
     log_level: str = "INFO"
 

@@ -69,6 +69,12 @@ class DeadLetterQueue:
             answer = self._channel.queue_declare(queue, passive=True)
         return int(answer[1]) if answer else 0
 
+    def length(self, queue: str) -> tuple[int, int]:
+        """As `ready`, and how many consumers the queue has."""
+        with guarded():
+            answer = self._channel.queue_declare(queue, passive=True)
+        return (int(answer[1]), int(answer[2])) if answer else (0, 0)
+
     def close(self) -> None:
         """Close politely; never raises and never hangs."""
         try:

@@ -7,7 +7,14 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from app.logs import cause
+from app.metrics import declared
+from app.metrics.registry import counter, gauge
+
 log = structlog.get_logger()
+
+_SUCCESS = gauge(declared.CHORE_SUCCESS)
+_FAILURES = counter(declared.CHORE_FAILURES)
 
 RETRY_SECONDS = 1.0
 
@@ -52,10 +59,10 @@ class Chores:
             try:
                 if chore.step():
                     pause = 0.0
+                _SUCCESS.labels(chore.name).set(time.time())
             except Exception as error:  # noqa: BLE001 - a server is away, or a fault of ours: go on either way
                 pause = max(pause, RETRY_SECONDS)
-                log.warning(
-                    "chore.failed", chore=chore.name, error=f"{type(error).__name__}: {error}"
-                )
+                _FAILURES.labels(chore.name).inc()
+                log.warning("chore.failed", chore=chore.name, error=cause(error))
             self._stop.wait(pause)
         chore.close()

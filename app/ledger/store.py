@@ -38,6 +38,8 @@ _CLAIM = text("""
                             WHERE f.job_id = target.id AND f.attempt = :message_attempt)))))
         RETURNING jobs.id, jobs.tenant_id, jobs.kind, jobs.version, jobs.queue, jobs.payload,
                   jobs.attempt, jobs.max_attempts, jobs.traceparent, jobs.checkpoint,
+                  CASE target.state WHEN 'queued' THEN
+                      extract(epoch FROM clock_timestamp() - jobs.run_at)::float END AS waited,
                   target.state AS was
     ), logged AS (
         INSERT INTO job_history (tenant_id, job_id, at, event, from_state, to_state, attempt, worker)
@@ -90,7 +92,8 @@ _PUT_BACK = text("""
 # By its id alone, as above. Whoever stands still while it holds the row, a stopped process say, loses it.
 _HOLD = text("""
     SELECT id, tenant_id, kind, version, queue, payload, attempt + 1, max_attempts, traceparent,
-           checkpoint, state, deadline <= clock_timestamp(), clock_timestamp(),
+           checkpoint, extract(epoch FROM clock_timestamp() - run_at)::float,
+           state, deadline <= clock_timestamp(), clock_timestamp(),
            set_config('idle_in_transaction_session_timeout', '15s', true)
     FROM jobs WHERE id = :job_id FOR NO KEY UPDATE
 """)
@@ -131,7 +134,9 @@ _OWNED = text("""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claimed:
-    """A job that this process owns until its attempt number moves on."""
+    """A job that this process owns until its attempt number moves on. `waited_seconds` is how long after
+    it was due; None where it was taken over from another.
+    """
 
     id: UUID
     tenant_id: UUID
@@ -143,6 +148,7 @@ class Claimed:
     max_attempts: int
     traceparent: str | None
     checkpoint: dict[str, Any] | None
+    waited_seconds: float | None
     taken_over: bool
 
 
@@ -157,7 +163,7 @@ class Held:
 
 _CLAIMED = (
     *("id", "tenant_id", "kind", "version", "queue", "payload"),
-    *("attempt", "max_attempts", "traceparent", "checkpoint"),
+    *("attempt", "max_attempts", "traceparent", "checkpoint", "waited_seconds"),
 )
 
 

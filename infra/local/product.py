@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -33,6 +33,8 @@ class Product:
     web_port: int
     flower_port: int
     flower_password: str
+    metrics_ports: Mapping[str, int] = field(default_factory=dict)
+    """Program name -> where it serves its metrics; programs that aren't here serve none."""
 
     def programs(self) -> list[Program]:
         workers = [self.worker(name, *facts) for name, facts in WORKERS.items()]
@@ -94,7 +96,11 @@ class Product:
         return Program(
             name=name,
             command=command,
-            environment={**self.settings, "MILLRACE_HEARTBEAT_FILE": str(beat)},
+            environment={
+                "MILLRACE_METRICS_PORT": str(self.metrics_ports.get(name, 0)),
+                **self.settings,
+                "MILLRACE_HEARTBEAT_FILE": str(beat),
+            },
             needs=needs,
             ready=beat.exists,
             before_start=lambda: beat.unlink(missing_ok=True),

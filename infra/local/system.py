@@ -36,7 +36,12 @@ ALL = (*SERVERS, *PRODUCT)
 ATTEMPTS = 3
 """A program that has ended so often before it was ready will not become ready."""
 
-PORTS = ("postgres", "epmd", "rabbitmq", "distribution", "s3", "smtp", "web", "flower")
+METERED = ("dispatcher", *WORKERS)
+"""Programs that serve their metrics on a port of their own."""
+PORTS = (
+    *("postgres", "epmd", "rabbitmq", "distribution", "s3", "smtp", "web", "flower"),
+    *(f"metrics-{name}" for name in METERED),
+)
 
 
 class LocalSystem:
@@ -123,6 +128,7 @@ class LocalSystem:
             web_port=self.ports["web"],
             flower_port=self.ports["flower"],
             flower_password=self.credentials.flower_password,
+            metrics_ports={name: self.ports[f"metrics-{name}"] for name in METERED},
         )
 
     @cached_property
@@ -153,6 +159,12 @@ class LocalSystem:
         """With the login in it."""
         login = f"{FLOWER_USER}:{self.credentials.flower_password}"
         return f"http://{login}@{LOOPBACK}:{self.ports['flower']}"
+
+    @property
+    def metrics_urls(self) -> dict[str, str]:
+        """Where each process of the product shows its metrics."""
+        ports = {"web": self.ports["web"], **self.product.metrics_ports}
+        return {name: f"http://{LOOPBACK}:{port}/metrics" for name, port in ports.items()}
 
     def mails(self, *, recipient: str | None = None) -> list[Mail]:
         """What the SMTP sink took, oldest first."""

@@ -278,7 +278,7 @@ def test_logs_rotate_and_memory_is_limited(name: str) -> None:
 
 def test_only_web_pages_are_published_and_on_this_machine_only() -> None:
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
-    assert set(published) == {"web", "flower", "rabbitmq", "mail"}
+    assert set(published) == {"web", "flower", "rabbitmq", "mail", "prometheus"}
     for ports in published.values():
         assert all(port.startswith("${PUBLISH_ADDRESS:-127.0.0.1}:") for port in ports)
 
@@ -287,7 +287,14 @@ def test_data_is_on_named_volumes() -> None:
     # The image of PostgreSQL 18 wants its volume above the folder that it names after the version.
     assert SERVICES["postgres"]["volumes"] == ["postgres:/var/lib/postgresql"]
     assert SERVICES["postgres"]["environment"]["PGDATA"] == "/var/lib/postgresql/18/docker"
-    assert set(COMPOSE["volumes"]) == {"postgres", "rabbitmq", "s3", "flower", "clamav"}
+    assert set(COMPOSE["volumes"]) == {
+        "postgres",
+        "rabbitmq",
+        "s3",
+        "flower",
+        "clamav",
+        "prometheus",
+    }
 
 
 # Images

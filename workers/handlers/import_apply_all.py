@@ -9,6 +9,7 @@ from app.imports.chunks import Chunk, Result
 from app.imports.lifecycle import OpenImport
 from app.imports.running import Shelf
 from app.jobs import ImportApplyAll
+from app.metrics.declared import IMPORT_ROWS
 from workers.runtime.context import Context
 from workers.runtime.outcome import Cancel, Done, Outcome
 from workers.runtime.registry import handles
@@ -41,10 +42,18 @@ def import_apply_all(ctx: Context, job: ImportApplyAll) -> Outcome:
         then = None if rejected else at_once.finish(tx, source.id, done)
         if then is None:
             rows.rollback()
+        else:
+            _count(ctx, done)
     if rejected:
         with ctx.transaction() as tx:
             then = at_once.refuse(tx, source.id, done)
+            ctx.count(IMPORT_ROWS, {"rejected": sum(result.rejected for _, result in done)})
     return ENDED if then is None else Done(then=then)
+
+
+def _count(ctx: Context, done: list[tuple[Chunk, Result]]) -> None:
+    for _, result in done:
+        ctx.count(IMPORT_ROWS, result.counts)
 
 
 def _chunk(ctx: Context, tx: Connection, source: OpenImport, index: int) -> tuple[Chunk, Result]:

@@ -7,6 +7,7 @@ from app.imports.lifecycle import OpenImport
 from app.imports.reading import CleanChunk
 from app.imports.running import Shelf
 from app.jobs import ImportChunk
+from app.metrics.declared import IMPORT_ROWS
 from workers.runtime.context import Context
 from workers.runtime.outcome import Cancel, Done, Outcome
 from workers.runtime.registry import handles
@@ -45,7 +46,9 @@ def _write(
         then = chunks.tick(tx, source.id, chunk, result)
         if then is None:
             rows.rollback()
-    return ENDED if then is None else Done(then=then)
+            return ENDED
+    ctx.count(IMPORT_ROWS, result.counts)
+    return Done(then=then)
 
 
 def _look_ahead(

@@ -1,7 +1,7 @@
 """What a handler gets to work with."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 from uuid import UUID
@@ -12,8 +12,10 @@ from app.errors import LostLease
 from app.ledger import effects, locks, store
 from app.ledger.store import Claimed
 from app.mailing.smtp import Mailer
+from app.metrics.declared import Metric
 from app.settings import Settings
 from app.storage import Storage
+from workers.runtime import metering
 from workers.runtime.outcome import PermanentError
 
 ItemT = TypeVar("ItemT")
@@ -50,6 +52,7 @@ class Context:
         self._connection = connection
         self._lost = False
         self._checked = time.monotonic()
+        self._counts: list[tuple[Metric, Mapping[str, float]]] = []
         self.saved = job.checkpoint
         """What the last checkpoint kept, in this attempt or an earlier one; None before the first."""
 
@@ -105,6 +108,10 @@ class Context:
         """Record how far the job is, in its own transaction. Raises LostLease."""
         self._not_if_brief("progress")
         store.progress(tx, self.job, done=done, total=total)
+
+    def count(self, metric: Metric, amounts: Mapping[str, float]) -> None:
+        """Add to a metric with one label, if and when this attempt's transaction is committed."""
+        self._counts.append((metric, amounts))
 
     def once(self, name: str, call: Callable[[str], Any], *, repeatable: bool = True) -> Any:
         """Have an effect outside the database, once in the job's life: over retries, kills and replays.
@@ -180,6 +187,8 @@ class Context:
         connection = self._open()
         yield connection
         connection.commit()
+        for metric, amounts in self._counts:
+            metering.count(metric, amounts)
 
     def close(self) -> None:
         """Roll back whatever isn't committed and give the connection back."""

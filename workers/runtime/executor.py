@@ -37,9 +37,11 @@ from app.ledger.job_error import JobError, describe_exception, job_error
 from app.ledger.retry import dice, retry_delay_seconds
 from app.ledger.state import Event, State
 from app.ledger.store import Claimed
+from app.logs import cause
 from app.mailing.smtp import Mailer
 from app.settings import Settings
 from app.storage import Storage
+from workers.runtime import metering
 from workers.runtime.context import Context
 from workers.runtime.lease import LeaseKeeper
 from workers.runtime.outcome import Cancel, Dead, Done, Outcome, PermanentError, Retry, Snooze
@@ -102,21 +104,26 @@ def execute(runtime: Runtime, delivery: Delivery) -> Disposition:
         brief = _run_brief(runtime, delivery) if _is_brief(delivery) else None
         done = brief or _run(runtime, delivery)
     except LostLease:
+        metering.fruitless(delivery.kind, "lost_lease")
         log.warning("job.lost_lease", job_id=str(delivery.job_id), kind=delivery.kind)
         return Disposition.ACKNOWLEDGE
     except (OperationalError, InterfaceError) as error:
-        log.warning("job.database_away", job_id=str(delivery.job_id), error=str(error.orig))
+        metering.fruitless(delivery.kind, "given_back")
+        log.warning("job.database_away", job_id=str(delivery.job_id), error=cause(error))
         return Disposition.GIVE_BACK
     except Exception:
         # A fault of ours. The ledger's attempt limit ends the circle that this may become.
+        metering.fruitless(delivery.kind, "given_back")
         log.exception("job.runtime_fault", job_id=str(delivery.job_id))
         return Disposition.GIVE_BACK
     if done is None:
+        metering.fruitless(delivery.kind, "nothing_to_claim")
         log.info("job.nothing_to_claim", job_id=str(delivery.job_id))
         return Disposition.ACKNOWLEDGE
     job, outcome = done
-    name, seconds = type(outcome).__name__.lower(), round(time.monotonic() - began, 3)
-    log.info("job.settled", outcome=name, seconds=seconds, **_ids(job))
+    name, seconds = type(outcome).__name__.lower(), time.monotonic() - began
+    metering.settled(job, name, seconds)
+    log.info("job.settled", outcome=name, seconds=round(seconds, 3), **_ids(job))
     return Disposition.DEAD_LETTER if isinstance(outcome, Dead) else Disposition.ACKNOWLEDGE
 
 
@@ -241,7 +248,10 @@ def _blame(runtime: Runtime, job: Claimed, bad: Exception) -> Verdict:
         return Verdict(Dead(error["message"], error["code"]), error)
     code = "soft_time_limit" if isinstance(bad, runtime.soft_timeout) else "exception"
     error = describe_exception(bad, code)
-    log.warning("job.failed", error=error["message"], error_type=error["type"], **_ids(job))
+    if code == "soft_time_limit":
+        metering.timed_out(job.kind, "soft")
+    # What it says may quote the payload: it is in the ledger, with the job.
+    log.warning("job.failed", error_type=error["type"], frame=error["frame"], **_ids(job))
     return Verdict(Retry(error["message"]), error)
 
 

@@ -24,6 +24,7 @@ from celery.signals import (
 from kombu.asynchronous import get_event_loop
 
 from app.settings import Settings
+from workers.runtime.pool_metrics import PoolMetrics
 
 log = structlog.get_logger()
 
@@ -46,6 +47,7 @@ def install(app: Celery, settings: Settings, *, before_exit: Callable[[], None])
     Drain.seconds = settings.worker_drain_seconds
     worker_shutting_down.connect(Drain.begin)
     app.steps["worker"].add(LostChildren)
+    PoolMetrics.install(app, settings)
     if settings.heartbeat_file:
         Liveness.path = Path(settings.heartbeat_file)
         app.steps["worker"].add(Liveness)

@@ -16,11 +16,14 @@ from app.ledger.contract import JobContract
 from app.mailing.smtp import Mailer
 from app.settings import get_settings
 from app.storage import make_storage
-from workers.runtime import soft_limit
+from workers.runtime import metering, soft_limit
 from workers.runtime.executor import Delivery, Disposition, Runtime, execute
 from workers.runtime.lease import LeaseKeeper
 
 log = structlog.get_logger()
+
+REQUEST = "workers.runtime.pool_metrics:MeteredRequest"
+"""What Celery's main process keeps of a message that a child works on."""
 
 
 @lru_cache(maxsize=1)
@@ -60,26 +63,35 @@ def register_task(app: Celery, contract: type[JobContract]) -> None:
 
     def run(self: Task[Any, Any], *_: Any, **message: Any) -> None:
         soft_limit.install(SoftTimeLimitExceeded)
-        log.debug("job.delivered", **message)
+        metering.message_begins()
         try:
-            first, *companions = _jobs_of(message)
-        except (TypeError, ValueError):
-            log.error("message.without_job", kind=contract.spec.kind)  # noqa: TRY400 - no fault of ours
-            raise Reject("no job id", requeue=False) from None
-        disposition = _execute(self, contract.spec.kind, *first)
-        for companion in companions:
-            # A companion's death is in the ledger; the message is the first job's, and follows that.
-            _execute(self, contract.spec.kind, *companion)
-        if disposition is Disposition.DEAD_LETTER:
-            raise Reject("dead", requeue=False)
+            _run_all(self, contract.spec.kind, message)
+        finally:
+            metering.message_ends()
 
     app.task(
         name=contract.spec.kind,
         base=Task,
         bind=True,
+        Request=REQUEST,
         soft_time_limit=contract.spec.soft_seconds,
         time_limit=contract.spec.hard_seconds,
     )(run)
+
+
+def _run_all(task: Task[Any, Any], kind: str, message: Mapping[str, Any]) -> None:
+    """The message's own job, and then its companions."""
+    try:
+        first, *companions = _jobs_of(message)
+    except (TypeError, ValueError):
+        log.error("message.without_job", kind=kind)  # noqa: TRY400 - no fault of ours
+        raise Reject("no job id", requeue=False) from None
+    disposition = _execute(task, kind, *first)
+    for companion in companions:
+        # A companion's death is in the ledger; the message is the first job's, and follows that.
+        _execute(task, kind, *companion)
+    if disposition is Disposition.DEAD_LETTER:
+        raise Reject("dead", requeue=False)
 
 
 def _jobs_of(message: Mapping[str, Any]) -> list[tuple[UUID, int]]:

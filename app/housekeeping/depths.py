@@ -1,0 +1,104 @@
+"""The depth of the queues, for Prometheus: read when somebody asks, and at most every few seconds."""
+
+import threading
+import time
+from collections.abc import Iterable
+
+import structlog
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.broker.dead_letters import DeadLetterQueue
+from app.broker.topology import QUEUES
+from app.errors import BrokerAway
+from app.ledger.depth import Depth, read_depths
+from app.metrics import declared
+from app.metrics.declared import Metric
+from app.settings import Settings
+
+log = structlog.get_logger()
+
+FRESH_SECONDS = 5.0
+
+
+class Depths(Collector):
+    """A collector of prometheus_client's. While ledger or broker is away its figures are missing, and not
+    old; the time of the last reading stays. Any number of dispatchers show the same figures.
+    """
+
+    def __init__(self, settings: Settings, engine: Engine) -> None:
+        self._settings = settings
+        self._engine = engine
+        self._lock = threading.Lock()
+        self._read_at = float("-inf")
+        self._broker: DeadLetterQueue | None = None
+        self._depths: list[Depth] = []
+        self._lengths: dict[str, tuple[int, int]] = {}
+        self._successes: dict[str, float] = {}
+
+    def describe(self) -> Iterable[GaugeMetricFamily]:
+        """Nothing is read when it is registered."""
+        return ()
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        """The figures, at most FRESH_SECONDS old."""
+        with self._lock:
+            if time.monotonic() - self._read_at >= FRESH_SECONDS:
+                self._read()
+                self._read_at = time.monotonic()
+            return [*self._ledger(), *self._of_broker(), self._when()]
+
+    def close(self) -> None:
+        """Leave the broker."""
+        with self._lock:
+            self._leave()
+
+    def _read(self) -> None:
+        self._depths, self._lengths = [], {}
+        try:
+            with self._engine.connect() as tx:
+                self._depths = read_depths(tx)
+            self._successes["ledger"] = time.time()
+        except SQLAlchemyError as error:
+            log.warning("depths.ledger_unread", error=type(error).__name__)
+        try:
+            self._broker = self._broker or DeadLetterQueue(self._settings)
+            self._lengths = {spec.name: self._broker.length(spec.name) for spec in QUEUES}
+            self._successes["broker"] = time.time()
+        except BrokerAway as away:
+            log.warning("depths.broker_unread", error=str(away))
+            self._leave()
+
+    def _ledger(self) -> Iterable[GaugeMetricFamily]:
+        states = [
+            (each.queue, state, number)
+            for each in self._depths
+            for state, number in (("queued", each.queued), ("running", each.running))
+        ]
+        yield _family(declared.QUEUE_DUE, [(each.queue, each.due) for each in self._depths])
+        yield _family(declared.QUEUE_LATER, [(each.queue, each.later) for each in self._depths])
+        yield _family(declared.QUEUE_IN_FLIGHT, states)
+        ages = [(each.queue, each.oldest_seconds) for each in self._depths]
+        yield _family(declared.QUEUE_OLDEST, ages)
+
+    def _of_broker(self) -> Iterable[GaugeMetricFamily]:
+        lengths = self._lengths.items()
+        yield _family(declared.QUEUE_READY, [(name, ready) for name, (ready, _) in lengths])
+        yield _family(declared.QUEUE_CONSUMERS, [(name, taking) for name, (_, taking) in lengths])
+
+    def _when(self) -> GaugeMetricFamily:
+        return _family(declared.QUEUE_READ, list(self._successes.items()))
+
+    def _leave(self) -> None:
+        if self._broker is not None:
+            self._broker.close()
+            self._broker = None
+
+
+def _family(metric: Metric, rows: Iterable[tuple[str | float, ...]]) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(metric.name, metric.help, labels=metric.labels)
+    for *labels, value in rows:
+        family.add_metric([str(label) for label in labels], float(value))
+    return family

@@ -1,0 +1,1 @@
+"""What the product's processes count, and how Prometheus gets to see it."""
