@@ -85,7 +85,7 @@ class Board:
 
     def _histogram(self, metric: Metric, mine: Sequence[Series]) -> HistogramMetricFamily:
         family = HistogramMetricFamily(metric.name, metric.help, labels=metric.labels)
-        bounds = [*(floatToGoString(bound) for bound in metric.buckets), "+Inf"]
+        bounds = [*(floatToGoString(bound) for bound in metric.buckets), "+Inf"]  # type: ignore[no-untyped-call]
         for series in mine:
             counts = [self._sum(series.first + number) for number in range(len(bounds))]
             total = self._sum(series.first + len(bounds))

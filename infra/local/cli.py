@@ -96,7 +96,7 @@ def _introduce(system: LocalSystem, environment: Path, seconds: float) -> None:
         "mail": f"{system.layout.mail}/new",
         "logs": str(system.layout.log),
         "settings": f"set -a; . {environment}; set +a",
-        "metrics": " ".join(system.metrics_urls.values()),
+        "metrics": " ".join(system.product.metrics_urls),
     }
     console.print(f"ready after {seconds:.1f} s")
     for name, value in lines.items():

@@ -22,6 +22,12 @@ WORKERS: Mapping[str, tuple[str, int]] = {
     "worker-low": ("low", 1),
 }
 """Program name -> its queue, and how many jobs it runs at a time."""
+METERED = (DISPATCHER, *WORKERS)
+"""Programs that serve their metrics on a port of their own."""
+PORTS = (
+    *("postgres", "epmd", "rabbitmq", "distribution", "s3", "smtp", "web", "flower"),
+    *(f"metrics-{name}" for name in METERED),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +41,12 @@ class Product:
     flower_password: str
     metrics_ports: Mapping[str, int] = field(default_factory=dict)
     """Program name -> where it serves its metrics; programs that aren't here serve none."""
+
+    @property
+    def metrics_urls(self) -> list[str]:
+        """Where the processes of the product show their metrics."""
+        ports = (self.web_port, *self.metrics_ports.values())
+        return [f"http://{LOOPBACK}:{port}/metrics" for port in ports]
 
     def programs(self) -> list[Program]:
         workers = [self.worker(name, *facts) for name, facts in WORKERS.items()]
@@ -117,7 +129,7 @@ def _celery(command: str, *, app: bool = True) -> list[str]:
     return [sys.executable, "-m", "celery", *ours, command]
 
 
-def millrace_command(*words: str) -> list[str]:
+def command_of(*words: str) -> list[str]:
     """The `millrace` of the environment that we run in."""
     return [*_millrace(words[0]), *words[1:]]
 

@@ -22,7 +22,7 @@ from infra.local.mailbox import Mail, MailSink
 from infra.local.object_store import BUCKET, ObjectStore
 from infra.local.ports import LOOPBACK, choose_ports
 from infra.local.postgres import Postgres
-from infra.local.product import FLOWER_USER, MIGRATE, WORKERS, Product, millrace_command
+from infra.local.product import FLOWER_USER, METERED, MIGRATE, PORTS, WORKERS, Product, command_of
 from infra.local.program import MARKER, Program
 from infra.local.rabbitmq import RabbitMQ
 from infra.local.starting import Step, run_steps
@@ -35,13 +35,6 @@ ALL = (*SERVERS, *PRODUCT)
 
 ATTEMPTS = 3
 """A program that has ended so often before it was ready will not become ready."""
-
-METERED = ("dispatcher", *WORKERS)
-"""Programs that serve their metrics on a port of their own."""
-PORTS = (
-    *("postgres", "epmd", "rabbitmq", "distribution", "s3", "smtp", "web", "flower"),
-    *(f"metrics-{name}" for name in METERED),
-)
 
 
 class LocalSystem:
@@ -159,12 +152,6 @@ class LocalSystem:
         """With the login in it."""
         login = f"{FLOWER_USER}:{self.credentials.flower_password}"
         return f"http://{login}@{LOOPBACK}:{self.ports['flower']}"
-
-    @property
-    def metrics_urls(self) -> dict[str, str]:
-        """Where each process of the product shows its metrics."""
-        ports = {"web": self.ports["web"], **self.product.metrics_ports}
-        return {name: f"http://{LOOPBACK}:{port}/metrics" for name, port in ports.items()}
 
     def mails(self, *, recipient: str | None = None) -> list[Mail]:
         """What the SMTP sink took, oldest first."""
@@ -285,7 +272,7 @@ class LocalSystem:
     def run_command(self, *words: str, timeout: float = 60) -> str:
         """Run one `millrace` command in this system; its standard output. Raises ProgramFailed."""
         done = subprocess.run(
-            millrace_command(*words),
+            command_of(*words),
             check=False,
             capture_output=True,
             text=True,
