@@ -1,16 +1,28 @@
-"""Logging: one constant event name per line, with ids beside it; readable in a terminal, JSON elsewhere."""
+"""Logging: one constant event name per line, with ids beside it; readable in a terminal, JSON elsewhere.
+
+No line holds what customers sent, nor a secret: events are names, what stands beside them are ids, figures and
+types, and of an exception its types and frames, never its message.
+"""
 
 import logging
 import sys
+import traceback
 from collections.abc import Iterator
+from types import TracebackType
 
+import psycopg
 import structlog
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from app.errors import Unavailable
 from app.settings import Settings
 
-_OF_CONNECTIONS = (OperationalError, InterfaceError, OSError, Unavailable)
+MAX_FRAMES = 30
+MAX_FOREIGN_CHARS = 500
+_OF_CONNECTIONS = (
+    *(OperationalError, InterfaceError, psycopg.OperationalError),
+    *(OSError, Unavailable),
+)
 """What these say is about servers, addresses and times, and not about what customers sent."""
 
 
@@ -49,7 +61,7 @@ def configure_logging(settings: Settings) -> None:
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info,
+        _without_message,
     ]
     structlog.configure(
         # First: a line below the level must cost nothing.
@@ -70,12 +82,45 @@ def configure_logging(settings: Settings) -> None:
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
+            foreign_pre_chain=[*shared, _foreign],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.log_level)
-    for noisy in ("botocore", "boto3", "urllib3", "amqp", "s3transfer"):
+    for noisy in ("botocore", "boto3", "urllib3", "amqp", "s3transfer", "httpx", "httpcore"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def _foreign(
+    _logger: structlog.typing.WrappedLogger, _method: str, line: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """Other libraries' lines in the same shape: the event is the logger's name, which is constant; their
+    sentence stands beside it. Its first line alone: what follows may be a message's body.
+    """
+    words = str(line.get("event", "")).strip().splitlines()
+    line["message"] = words[0][:MAX_FOREIGN_CHARS] if words else ""
+    line["event"] = line.get("logger", "log")
+    return line
+
+
+def _without_message(
+    _logger: structlog.typing.WrappedLogger, _method: str, line: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """An exception as its cause and where it was raised."""
+    raised = line.pop("exc_info", None)
+    if raised is True:
+        raised = sys.exc_info()[1]
+    elif isinstance(raised, tuple):
+        raised = raised[1]
+    if isinstance(raised, BaseException):
+        line["error"] = cause(raised)
+        line["frames"] = _frames(raised.__traceback__)
+    return line
+
+
+def _frames(trace: TracebackType | None) -> list[str]:
+    """Innermost last, without the lines' text."""
+    found = traceback.extract_tb(trace)[-MAX_FRAMES:]
+    return [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in found]

@@ -83,9 +83,10 @@ def _queues() -> list[Queue]:
 @setup_logging.connect
 def _setup_logging(**_: object) -> None:
     configure_logging(get_settings())
-    for repeating in ("celery.worker.strategy", "celery.app.trace"):
-        # "Task received", "Task succeeded": the runtime's own line says more, once.
-        logging.getLogger(repeating).setLevel(logging.WARNING)
+    # "Task received", "Task succeeded": the runtime's own line says more, once. What a task raised is in
+    # the ledger or the dead letters; the sentence of it may quote what the task was given.
+    logging.getLogger("celery.worker.strategy").setLevel(logging.WARNING)
+    logging.getLogger("celery.app.trace").setLevel(logging.CRITICAL)
 
 
 @worker_init.connect

@@ -17,6 +17,11 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 _CLIENT_GONE = 499
 
 
+def route_of(scope: Scope) -> str:
+    """The template of the route that was matched; paths themselves hold ids, and tokens."""
+    return str(getattr(scope.get("route"), "path", UNMATCHED))
+
+
 class HttpMetrics:
     """ASGI middleware. A request that ends without an answer counts as 500, or 499 if its client had left."""
 
@@ -35,7 +40,7 @@ class HttpMetrics:
             nonlocal counted
             counted = True
             method = scope["method"] if scope["method"] in _METHODS else "other"
-            route = getattr(scope.get("route"), "path", UNMATCHED)
+            route = route_of(scope)
             _REQUESTS.labels(method, route, str(status)).inc()
             _SECONDS.labels(method, route).observe(time.perf_counter() - began)
 

@@ -18,6 +18,7 @@ import psycopg
 import structlog
 
 from app.db import listening
+from app.logs import cause
 from app.settings import Settings
 
 log = structlog.get_logger()
@@ -138,7 +139,7 @@ class LiveFeed:
             try:
                 await self._show(thing_id, watched)
             except Exception as error:  # noqa: BLE001 - the database is away: what is shown stays
-                log.warning("live.read_failed", error=f"{type(error).__name__}: {error}")
+                log.warning("live.read_failed", error=cause(error))
                 watched.dirty.set()
                 pause = RETRY_SECONDS
             if self._draining():
@@ -161,7 +162,7 @@ class LiveFeed:
                     async for notification in connection.notifies():
                         self._read_one(notification.payload)
             except psycopg.Error as error:
-                log.warning("live.listen_failed", error=f"{type(error).__name__}: {error}")
+                log.warning("live.listen_failed", error=cause(error))
             await asyncio.sleep(RETRY_SECONDS)
 
     def _read_all(self) -> None:

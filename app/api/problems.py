@@ -13,7 +13,9 @@ from sqlalchemy.exc import DataError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 
+from app.api.http_metrics import route_of
 from app.errors import MillraceError, Overloaded, TooManyRequests
+from app.logs import cause
 
 log = structlog.get_logger()
 
@@ -143,7 +145,7 @@ def _validation(_: Request, error: Exception) -> JSONResponse:
 
 def _unstorable(request: Request, error: Exception) -> JSONResponse:
     """PostgreSQL's text holds no NUL; wherever one is sent, the database is the one to notice."""
-    log.warning("http.unstorable", path=request.url.path, error=str(error).splitlines()[0])
+    log.warning("http.unstorable", route=route_of(request.scope), error=cause(error))
     return problem_response(
         422,
         "invalid_text",
@@ -170,7 +172,7 @@ def _unavailable(_: Request, error: Exception) -> JSONResponse:
 
 
 def _storage_away(_: Request, error: Exception) -> JSONResponse:
-    log.error("http.storage_away", error=f"{type(error).__name__}: {error}")
+    log.error("http.storage_away", error=cause(error))
     return problem_response(
         503,
         "unavailable",
@@ -181,7 +183,7 @@ def _storage_away(_: Request, error: Exception) -> JSONResponse:
 
 
 def _unexpected(request: Request, error: Exception) -> JSONResponse:
-    log.error("http.unexpected", path=request.url.path, exc_info=error)
+    log.error("http.unexpected", route=route_of(request.scope), exc_info=error)
     return problem_response(
         500,
         "internal",

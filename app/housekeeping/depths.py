@@ -14,6 +14,7 @@ from app.broker.dead_letters import DeadLetterQueue
 from app.broker.topology import QUEUES
 from app.errors import BrokerAway
 from app.ledger.depth import Depth, read_depths
+from app.logs import cause
 from app.metrics import declared
 from app.metrics.declared import Metric
 from app.settings import Settings
@@ -62,13 +63,13 @@ class Depths(Collector):
                 self._depths = read_depths(tx)
             self._successes["ledger"] = time.time()
         except SQLAlchemyError as error:
-            log.warning("depths.ledger_unread", error=type(error).__name__)
+            log.warning("depths.ledger_unread", error=cause(error))
         try:
             self._broker = self._broker or DeadLetterQueue(self._settings)
             self._lengths = {spec.name: self._broker.length(spec.name) for spec in QUEUES}
             self._successes["broker"] = time.time()
         except BrokerAway as away:
-            log.warning("depths.broker_unread", error=str(away))
+            log.warning("depths.broker_unread", error=cause(away))
             self._leave()
 
     def _ledger(self) -> Iterable[GaugeMetricFamily]:

@@ -16,6 +16,7 @@ from app.ledger.contract import JobContract, UnreadablePayload
 from app.ledger.enqueue import NewJob, enqueue_many
 from app.ledger.job_error import JobError
 from app.ledger.state import State
+from app.logs import cause
 
 log = structlog.get_logger()
 
@@ -73,7 +74,7 @@ def follow_end(
     except (OperationalError, InterfaceError):
         raise
     except UnreadablePayload as unreadable:
-        log.warning("aftermath.unreadable", job_id=str(subject.id), error=str(unreadable))
+        log.warning("aftermath.unreadable", job_id=str(subject.id), error=cause(unreadable))
     except Exception:
         log.exception("aftermath.failed", job_id=str(subject.id), kind=subject.kind)
     return []

@@ -6,6 +6,7 @@ from typing import BinaryIO
 import structlog
 
 from app.errors import ScannerAway, Unprocessable
+from app.logs import cause
 from app.scanning.clamd import CHUNK_BYTES, Clamd, Verdict
 from app.settings import Settings
 from app.storage import Storage
@@ -54,7 +55,7 @@ def _scan(settings: Settings, key: str | None, blocks: Iterable[bytes]) -> Verdi
     try:
         verdict = clamd.scan(blocks)
     except ScannerAway as away:
-        log.warning("scan.scanner_away", key=key, error=str(away.__cause__ or away))
+        log.warning("scan.scanner_away", key=key, error=cause(away))
         raise
     if verdict.signature is not None:
         log.warning("scan.infected", key=key, signature=verdict.signature)

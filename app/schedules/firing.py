@@ -130,7 +130,7 @@ def _decide(due: _Due, catalog: Catalog) -> _Move:
 
 
 def _pause(due: _Due, error: JobError) -> _Move:
-    log.warning("schedule.paused", schedule_id=str(due.id), kind=due.kind, **error)
+    log.warning("schedule.paused", schedule_id=str(due.id), kind=due.kind, code=error["code"])
     return _Move(due=due, error=error)
 
 

@@ -21,6 +21,9 @@ from celery.worker.state import maybe_shutdown
 from kombu import Connection
 from kombu.message import Message
 
+from app.logs import cause
+from workers.runtime.process import Liveness
+
 log = structlog.get_logger()
 
 RECONNECT_SECONDS = 1.0
@@ -38,6 +41,12 @@ def _refusing(strategy: Callable[..., Any]) -> Callable[..., Any]:
             raise InvalidTaskError(f"{type(error).__name__}: {error}") from error
 
     return handle
+
+
+def _still_here() -> None:
+    """Between attempts to connect the loop doesn't turn; a worker that waits for the broker is alive."""
+    Liveness.beat()
+    maybe_shutdown()
 
 
 class Consumer(CeleryConsumer):
@@ -70,13 +79,13 @@ class Consumer(CeleryConsumer):
             interval_start=0.2,  # type: ignore[arg-type]  # the stubs know whole seconds only
             interval_step=0.2,  # type: ignore[arg-type]
             interval_max=RECONNECT_SECONDS,  # type: ignore[arg-type]
-            callback=maybe_shutdown,
+            callback=_still_here,
         )
         self.first_connection_attempt = False
         return connected
 
     def _on_refused(self, error: Exception, interval: float) -> None:
-        log.warning("broker.away", error=str(error), retry_seconds=interval)
+        log.warning("broker.away", error=cause(error), retry_seconds=interval)
 
     def on_close(self) -> None:
         """As stock, but a worker that stops keeps account of the jobs that its children were just given.

@@ -25,6 +25,7 @@ from uuid import UUID
 import structlog
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import InterfaceError, OperationalError
+from structlog.contextvars import bound_contextvars
 
 from app.db import autocommit
 from app.errors import LockBusy, LostLease
@@ -99,6 +100,12 @@ class Verdict:
 
 def execute(runtime: Runtime, delivery: Delivery) -> Disposition:
     """Run one delivery to its end. Raises nothing but what ends the process."""
+    named = {"job_id": str(delivery.job_id), "kind": delivery.kind, "worker": delivery.worker}
+    with bound_contextvars(**named):  # every line that is written meanwhile has them
+        return _execute(runtime, delivery)
+
+
+def _execute(runtime: Runtime, delivery: Delivery) -> Disposition:
     began = time.monotonic()
     try:
         brief = _run_brief(runtime, delivery) if _is_brief(delivery) else None
@@ -218,9 +225,9 @@ def _attempt(runtime: Runtime, context: Context) -> Outcome:
             return verdict.outcome
     except LostLease:
         raise
-    except LockBusy as busy:
+    except LockBusy:
         context.close()
-        log.info("job.lock_busy", reason=str(busy), **_ids(job))
+        log.info("job.lock_busy", **_ids(job))
         return _with_database(lambda: _step_back(runtime, job))
     except Exception as bad:  # noqa: BLE001 - what the end of a transaction may bring to light
         verdict = _blame(runtime, job, bad)
@@ -368,9 +375,11 @@ def _with_database(step: Callable[[], Answer]) -> Answer:
 
 
 def _ids(job: Claimed) -> dict[str, object]:
+    trace = {} if job.traceparent is None else {"trace_id": job.traceparent.split("-")[1]}
     return {
         "job_id": str(job.id),
         "kind": job.kind,
         "tenant_id": str(job.tenant_id),
         "attempt": job.attempt,
+        **trace,
     }

@@ -14,6 +14,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.ledger import store
+from app.logs import cause
 from workers.runtime.context import Context
 
 log = structlog.get_logger()
@@ -58,4 +59,4 @@ class LeaseKeeper:
                     context.lose()
         except SQLAlchemyError as error:
             # The job may well end before the lease does; if not, the fence decides.
-            log.warning("lease.heartbeat_failed", job_id=str(context.job.id), error=str(error))
+            log.warning("lease.heartbeat_failed", job_id=str(context.job.id), error=cause(error))

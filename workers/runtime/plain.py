@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.broker.tasks import PREFIX
 from app.ledger.job_error import describe_exception
 from app.ledger.task_errors import note_error
+from app.logs import cause
 from workers.runtime import soft_limit
 from workers.runtime.task import runtime
 
@@ -62,12 +63,12 @@ class PlainTask(Task):  # type: ignore[type-arg]
     def on_failure(self, exc: BaseException, task_id: str, *_: Any) -> None:
         """Note why, for the dead letter that is about to come."""
         error = describe_exception(exc, "exception")
-        log.warning("task.failed", task=self.name, task_id=task_id, error=error["message"])
+        log.warning("task.failed", task=self.name, task_id=task_id, error_type=error.get("type"))
         try:
             with runtime().engine.begin() as tx:
                 note_error(tx, task_id, error)
         except SQLAlchemyError as away:
-            log.warning("task.error_not_noted", task_id=task_id, error=str(away))
+            log.warning("task.error_not_noted", task_id=task_id, error=cause(away))
 
 
 def check_names(names: set[str]) -> None:

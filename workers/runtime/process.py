@@ -130,13 +130,20 @@ class Liveness(bootsteps.StartStopStep):
     """Touches the heartbeat file from the main process's event loop: a stuck loop stops touching it."""
 
     requires = ("celery.worker.components:Timer",)
-    path = Path()
+    path: Path | None = None
+
+    @classmethod
+    def beat(cls) -> None:
+        """Say that the main process is alive; without a file there is nobody to say it to."""
+        if cls.path is not None:
+            cls.path.touch()
 
     def start(self, parent: Any) -> None:
         """Begin, and beat for as long as the loop turns."""
-        self.path.touch()
-        parent.timer.call_repeatedly(HEARTBEAT_SECONDS, self.path.touch, priority=10)
+        self.beat()
+        parent.timer.call_repeatedly(HEARTBEAT_SECONDS, self.beat, priority=10)
 
     def stop(self, _parent: Any) -> None:
         """A stopped worker has no heartbeat."""
-        self.path.unlink(missing_ok=True)
+        if self.path is not None:
+            self.path.unlink(missing_ok=True)
