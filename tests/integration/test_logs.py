@@ -197,7 +197,8 @@ def test_an_import_and_its_mail_leave_nothing_in_any_process(
     def ended() -> bool:
         with engine.connect() as tx:
             mailed = tx.execute(text("SELECT count(*) FROM mails")).scalar_one()
-            return tx.execute(query, {"id": import_id}).scalar_one() == "succeeded" and mailed > 0
+            status = tx.execute(query, {"id": import_id}).scalar_one()
+            return bool(status == "succeeded" and mailed > 0)
 
     wait_for(ended, seconds=40, what="the import and its mail")
     for name in ("dispatcher", "worker-default", "worker-high"):
