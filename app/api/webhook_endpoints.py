@@ -72,12 +72,13 @@ def _checked_change(
     "/webhook-endpoints",
     status_code=201,
     response_model=EndpointCreated,
-    responses={**_CREATED, **describe(400, 413, 422)},
+    responses={**_CREATED, **describe(400, 413, 422, 503)},
 )
 def create_webhook_endpoint(
     request: Annotated[EndpointRequest, Depends(_checked)],
     tenant_id: CurrentTenant,
     tx: Tx,
+    settings: SettingsDep,
     idempotency_key: IdempotencyHeader = None,
 ) -> Response:
     """Have events sent to a URL. The answer has the signing secret; it is not shown again, and a repeated
@@ -87,7 +88,7 @@ def create_webhook_endpoint(
     secrets: list[str] = []
 
     def make() -> Answer:
-        made, secret = endpoints.create(tx, tenant_id, **request.model_dump())
+        made, secret = endpoints.create(tx, tenant_id, settings, **request.model_dump())
         secrets.append(secret)
         view = endpoint_view(endpoints.load(tx, tenant_id, made)).model_dump(mode="json")
         return Answer(
@@ -138,17 +139,18 @@ def delete_webhook_endpoint(endpoint_id: UUID, tenant_id: CurrentTenant, tx: Tx)
 
 
 @router.post(
-    "/webhook-endpoints/{endpoint_id}/rotate-secret", responses=describe(400, 404, 413, 422)
+    "/webhook-endpoints/{endpoint_id}/rotate-secret", responses=describe(400, 404, 413, 422, 503)
 )
 def rotate_webhook_secret(
     endpoint_id: UUID,
     tenant_id: CurrentTenant,
     tx: Tx,
+    settings: SettingsDep,
     request: RotateRequest | None = None,
 ) -> SecretView:
     """A new signing secret. For `keep_seconds` (a day, if not said) messages carry both signatures."""
     keep = (request or RotateRequest()).keep_seconds
-    secret = endpoints.rotate(tx, tenant_id, endpoint_id, keep_seconds=keep)
+    secret = endpoints.rotate(tx, tenant_id, endpoint_id, settings, keep_seconds=keep)
     until = endpoints.load(tx, tenant_id, endpoint_id).previous_secret_until
     return SecretView(secret=secret, previous_secret_until=until)
 

@@ -26,8 +26,8 @@ class WebhookEndpoint(Base):
     url: Mapped[str]
     description: Mapped[str] = mapped_column(server_default="")
     events: Mapped[list[str]]
-    secret: Mapped[str]
-    previous_secret: Mapped[str | None]
+    secret: Mapped[bytes]
+    previous_secret: Mapped[bytes | None]
     previous_secret_until: Mapped[Timestamp | None]
     state: Mapped[str] = mapped_column(server_default="enabled")
     disabled_reason: Mapped[str | None]

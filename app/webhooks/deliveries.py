@@ -70,7 +70,7 @@ _ATTEMPTS = text("""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parcel:
-    """All that a delivery needs. `previous_secret` is None once it is out of force."""
+    """All that a delivery needs. The secrets are sealed; `previous_secret` is None once it is out of force."""
 
     id: UUID
     tenant_id: UUID
@@ -83,13 +83,13 @@ class Parcel:
     happened_at: datetime
     url: str
     is_enabled: bool
-    secret: str
-    previous_secret: str | None
+    secret: bytes
+    previous_secret: bytes | None
     now: datetime
     opened_at: datetime
 
     def __repr__(self) -> str:
-        """Without the secrets: a traceback may show it."""
+        """Without what it carries: a traceback may show it."""
         return f"Parcel({self.id})"
 
     @property

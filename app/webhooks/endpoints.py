@@ -1,6 +1,6 @@
 """Tenants' endpoints as they are made, changed and shown. Everything joins the caller's transaction.
 
-The signing secret leaves this module twice: to whoever creates or rotates it, and to the worker that signs.
+The signing secret leaves this module once, to whoever creates or rotates it; what is kept of it is sealed.
 """
 
 import base64
@@ -16,6 +16,8 @@ from sqlalchemy import Connection, text
 from app.errors import NotFound, Unprocessable
 from app.ids import new_id
 from app.outbound.breaker import forget_circuit
+from app.sealing import seal
+from app.settings import Settings
 
 MAX_PER_TENANT = 50
 SECRET_PREFIX = "whsec_"  # noqa: S105 - Standard Webhooks' own
@@ -83,9 +85,17 @@ def circuit_scope(endpoint_id: UUID) -> str:
 
 
 def create(
-    tx: Connection, tenant_id: UUID, *, url: str, events: list[str], description: str
+    tx: Connection,
+    tenant_id: UUID,
+    settings: Settings,
+    *,
+    url: str,
+    events: list[str],
+    description: str,
 ) -> tuple[UUID, str]:
-    """Its id, and its secret, which is shown this once. Raises Unprocessable when there are too many."""
+    """Its id, and its secret, which is shown this once. Raises Unprocessable when there are too many, and
+    CannotSeal.
+    """
     if tx.execute(_ROOM, {"tenant_id": tenant_id}).scalar_one() >= MAX_PER_TENANT:
         raise Unprocessable(
             f"There are {MAX_PER_TENANT} endpoints already. Delete some of them first.",
@@ -100,7 +110,7 @@ def create(
             "url": url,
             "description": description,
             "events": json.dumps(events),
-            "secret": secret,
+            "secret": seal(secret, settings, owner=endpoint_id),
         },
     )
     return endpoint_id, secret
@@ -142,12 +152,15 @@ def change(tx: Connection, tenant_id: UUID, endpoint_id: UUID, changes: dict[str
         forget_circuit(tx, tenant_id, circuit_scope(endpoint_id))
 
 
-def rotate(tx: Connection, tenant_id: UUID, endpoint_id: UUID, *, keep_seconds: int) -> str:
+def rotate(
+    tx: Connection, tenant_id: UUID, endpoint_id: UUID, settings: Settings, *, keep_seconds: int
+) -> str:
     """A new secret, which is shown this once; until `keep_seconds` are over both sign. The one before the
-    last is out of force at once. Raises NotFound.
+    last is out of force at once. Raises NotFound and CannotSeal.
     """
     secret = _new_secret()
-    facts = {"id": endpoint_id, "tenant_id": tenant_id, "secret": secret, "keep": keep_seconds}
+    sealed = seal(secret, settings, owner=endpoint_id)
+    facts = {"id": endpoint_id, "tenant_id": tenant_id, "secret": sealed, "keep": keep_seconds}
     if tx.execute(_ROTATE, facts).rowcount == 0:
         raise _missing(endpoint_id)
     return secret

@@ -8,24 +8,27 @@ from standardwebhooks import Webhook
 
 from app.outbound.errors import OutboundError
 from app.outbound.http import Answer, OutboundHttp
+from app.sealing import unseal
+from app.settings import Settings
 from app.webhooks.deliveries import Parcel, Try
 
 SECONDS = 15.0
 EXCERPT_BYTES = 1024
 
 
-def send(http: OutboundHttp, parcel: Parcel) -> tuple[Answer | OutboundError, Try]:
+def send(settings: Settings, parcel: Parcel) -> tuple[Answer | OutboundError, Try]:
     """What came back, and its line in the log. `webhook-id` is the event's, and the same in every attempt;
-    the time is now; each secret in force has a signature.
+    the time is now; each secret in force has a signature. Raises CannotOpen where the key is gone.
     """
     body = message(parcel)
+    signed = headers(parcel, body, settings)
     began = time.monotonic()
     came: Answer | OutboundError
     try:
-        came = http.send(
+        came = OutboundHttp.of(settings).send(
             "POST",
             parcel.url,
-            headers=headers(parcel, body),
+            headers=signed,
             content=body.encode(),
             seconds=SECONDS,
             max_bytes=EXCERPT_BYTES,
@@ -52,10 +55,11 @@ def message(parcel: Parcel) -> str:
     )
 
 
-def headers(parcel: Parcel, body: str) -> dict[str, str]:
+def headers(parcel: Parcel, body: str, settings: Settings) -> dict[str, str]:
     """The newest secret's signature first."""
     webhook_id, now = f"msg_{parcel.event_id.hex}", datetime.now(UTC)
-    secrets = [parcel.secret, *([parcel.previous_secret] if parcel.previous_secret else [])]
+    sealed = [parcel.secret, *([parcel.previous_secret] if parcel.previous_secret else [])]
+    secrets = [unseal(each, settings, owner=parcel.endpoint_id) for each in sealed]
     return {
         "content-type": "application/json",
         "user-agent": "Millrace-Webhooks/1",

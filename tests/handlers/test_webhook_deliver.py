@@ -11,7 +11,6 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from app.ledger.aftermath import Ending
 from app.ledger.cancel import cancel
 from app.ledger.state import State
-from app.outbound.http import OutboundHttp
 from app.settings import Settings
 from app.storage import Storage
 from app.webhooks import endpoints
@@ -60,7 +59,7 @@ def receiver() -> Iterator[Receiver]:
 def test_an_event_arrives_signed_and_is_done(
     worker: Worker, engine: Engine, tenant: Customer, receiver: Receiver
 ) -> None:
-    _, secret = add_endpoint(engine, tenant.id, receiver)
+    _, secret = add_endpoint(worker, tenant.id, receiver)
     emit_plan(engine, tenant.id)
     job_id = run_due(worker, engine)
     (got,) = receiver.got
@@ -80,12 +79,12 @@ def test_an_event_arrives_signed_and_is_done(
 
 
 def test_only_who_is_subscribed_is_told_and_only_with_the_commit(
-    engine: Engine, tenant: Customer, stranger: Customer, receiver: Receiver
+    worker: Worker, engine: Engine, tenant: Customer, stranger: Customer, receiver: Receiver
 ) -> None:
-    one, _ = add_endpoint(engine, tenant.id, receiver, "plan.changed", "import.finished")
-    other, _ = add_endpoint(engine, tenant.id, receiver, "import.finished")
-    off, _ = add_endpoint(engine, tenant.id, receiver)
-    add_endpoint(engine, stranger.id, receiver)
+    one, _ = add_endpoint(worker, tenant.id, receiver, "plan.changed", "import.finished")
+    other, _ = add_endpoint(worker, tenant.id, receiver, "import.finished")
+    off, _ = add_endpoint(worker, tenant.id, receiver)
+    add_endpoint(worker, stranger.id, receiver)
     with engine.begin() as tx:
         endpoints.change(tx, tenant.id, off, {"state": "disabled"})
         emit(tx, tenant.id, "plan.changed", PLAN)
@@ -104,7 +103,7 @@ def test_only_who_is_subscribed_is_told_and_only_with_the_commit(
 def test_it_is_tried_again_with_the_same_id_a_fresh_time_and_the_same_body(
     worker: Worker, engine: Engine, tenant: Customer, receiver: Receiver
 ) -> None:
-    _, secret = add_endpoint(engine, tenant.id, receiver)
+    _, secret = add_endpoint(worker, tenant.id, receiver)
     emit_plan(engine, tenant.id)
     receiver.manners.extend([answers(500, b"oops"), breaks_off_early])
     job_id = run_due(worker, engine)
@@ -143,7 +142,7 @@ def test_the_status_counts_whatever_becomes_of_the_body(
     worker: Worker, engine: Engine, tenant: Customer, receiver: Receiver,
     manner: Manner, status: int, excerpt: str,
 ) -> None:  # fmt: skip
-    add_endpoint(engine, tenant.id, receiver)
+    add_endpoint(worker, tenant.id, receiver)
     emit_plan(engine, tenant.id)
     receiver.usual = manner
     run_due(worker, engine)
@@ -155,7 +154,7 @@ def test_the_status_counts_whatever_becomes_of_the_body(
 def test_a_redirect_is_not_followed(
     worker: Worker, engine: Engine, tenant: Customer, receiver: Receiver
 ) -> None:
-    add_endpoint(engine, tenant.id, receiver)
+    add_endpoint(worker, tenant.id, receiver)
     emit_plan(engine, tenant.id)
     with receiving() as inside:
         receiver.usual = answers(307, location=inside.url())
@@ -170,7 +169,7 @@ def test_an_address_that_is_not_open_any_more_gets_nothing(
     receiver: Receiver, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     """It was when it was registered: the check is made again at the connection."""
-    add_endpoint(engine, tenant.id, receiver)
+    add_endpoint(worker, tenant.id, receiver)
     emit_plan(engine, tenant.id)
     strict = settings.model_copy(update={"outbound_allowed_networks": ()})
     job_id = run_due(Worker(engine, storage, strict, monkeypatch), engine)
@@ -188,7 +187,7 @@ def test_retry_after_is_honoured_within_reason(
     worker: Worker, engine: Engine, tenant: Customer, receiver: Receiver,
     status: int, asked: str, least: int, most: int,
 ) -> None:  # fmt: skip
-    add_endpoint(engine, tenant.id, receiver)
+    add_endpoint(worker, tenant.id, receiver)
     emit_plan(engine, tenant.id)
     receiver.usual = answers(status, retry_after=asked)
     job_id = run_due(worker, engine)
@@ -206,11 +205,11 @@ def test_a_worker_that_dies_in_the_middle_is_in_the_log_and_it_is_sent_again(
 
     send = sending.send
 
-    def dies(http: OutboundHttp, parcel: Parcel) -> NoReturn:
-        send(http, parcel)
+    def dies(settings: Settings, parcel: Parcel) -> NoReturn:
+        send(settings, parcel)
         raise Killed
 
-    add_endpoint(engine, tenant.id, receiver)
+    add_endpoint(worker, tenant.id, receiver)
     emit_plan(engine, tenant.id)
     (delivery,) = deliveries(engine)
     requeue(engine, delivery.job_id)
@@ -231,7 +230,7 @@ def test_a_worker_that_dies_in_the_middle_is_in_the_log_and_it_is_sent_again(
 def test_a_message_that_comes_twice_is_sent_once(
     worker: Worker, engine: Engine, tenant: Customer, receiver: Receiver
 ) -> None:
-    add_endpoint(engine, tenant.id, receiver)
+    add_endpoint(worker, tenant.id, receiver)
     emit_plan(engine, tenant.id)
     job_id = run_due(worker, engine)
     worker.deliver(job_id, redelivered=True)
@@ -241,9 +240,9 @@ def test_a_message_that_comes_twice_is_sent_once(
 def test_both_secrets_sign_until_the_old_one_is_out_of_force(
     worker: Worker, engine: Engine, tenant: Customer, receiver: Receiver
 ) -> None:
-    endpoint_id, old = add_endpoint(engine, tenant.id, receiver)
+    endpoint_id, old = add_endpoint(worker, tenant.id, receiver)
     with engine.begin() as tx:
-        new = endpoints.rotate(tx, tenant.id, endpoint_id, keep_seconds=60)
+        new = endpoints.rotate(tx, tenant.id, endpoint_id, worker.runtime.settings, keep_seconds=60)
     emit_plan(engine, tenant.id)
     run_due(worker, engine)
     got = receiver.got[-1]
@@ -262,7 +261,7 @@ def test_both_secrets_sign_until_the_old_one_is_out_of_force(
 def test_a_redelivery_takes_over_from_the_job_that_still_tries(
     worker: Worker, engine: Engine, tenant: Customer, receiver: Receiver
 ) -> None:
-    add_endpoint(engine, tenant.id, receiver)
+    add_endpoint(worker, tenant.id, receiver)
     emit_plan(engine, tenant.id)
     receiver.manners.append(answers(500))
     former = run_due(worker, engine)
@@ -280,7 +279,7 @@ def test_a_redelivery_takes_over_from_the_job_that_still_tries(
 def test_a_cancelled_job_ends_its_delivery_and_no_other_run(
     worker: Worker, engine: Engine, tenant: Customer, receiver: Receiver
 ) -> None:
-    add_endpoint(engine, tenant.id, receiver)
+    add_endpoint(worker, tenant.id, receiver)
     emit_plan(engine, tenant.id)
     (delivery,) = deliveries(engine)
     with engine.begin() as tx:
@@ -301,7 +300,7 @@ def test_a_deleted_endpoint_gets_nothing(
 ) -> None:
     from app.jobs import WebhookDeliver
 
-    endpoint_id, _ = add_endpoint(engine, tenant.id, receiver)
+    endpoint_id, _ = add_endpoint(worker, tenant.id, receiver)
     emit_plan(engine, tenant.id)
     delivery_id: UUID = deliveries(engine)[0].id
     with engine.begin() as tx:
@@ -319,7 +318,7 @@ def test_a_slow_drip_ends_in_time(
     from app.webhooks import sending
 
     monkeypatch.setattr(sending, "SECONDS", 1.5)
-    add_endpoint(engine, tenant.id, receiver)
+    add_endpoint(worker, tenant.id, receiver)
     emit_plan(engine, tenant.id)
     receiver.manners.extend([drips(b""), drips(HEAD + b"begin")])
     run_due(worker, engine)

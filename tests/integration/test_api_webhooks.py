@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
 from sqlalchemy import Engine, text
 
 from app.imports import lifecycle
+from app.sealing import unseal
 from app.settings import Settings
 from app.storage import Storage
 from tests.support.customers import Customer
@@ -45,7 +47,7 @@ def made(api: httpx.Client, receiver: Receiver, **more: Any) -> dict[str, Any]:
 
 
 def test_an_endpoint_from_its_making_to_its_end(
-    api: httpx.Client, receiver: Receiver, engine: Engine
+    api: httpx.Client, receiver: Receiver, engine: Engine, settings: Settings
 ) -> None:
     endpoint = made(api, receiver, description="ours")
     own = f"{PATH}/{endpoint['id']}"
@@ -67,7 +69,9 @@ def test_an_endpoint_from_its_making_to_its_end(
     assert at_once["previous_secret_until"] is None
     with engine.connect() as tx:
         kept = tx.execute(text("SELECT secret, previous_secret FROM webhook_endpoints")).one()
-    assert tuple(kept) == (at_once["secret"], None)
+    assert at_once["secret"].encode() not in kept.secret
+    opened = unseal(kept.secret, settings, owner=UUID(endpoint["id"]))
+    assert (opened, kept.previous_secret) == (at_once["secret"], None)
     assert api.delete(own).status_code == 204
     assert_problem(api.get(own), 404, "not_found")
     assert count(engine, "webhook_endpoints") == 0

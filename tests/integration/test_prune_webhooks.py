@@ -11,6 +11,7 @@ from tests.support.customers import Customer
 from tests.support.jobs import count
 from tests.support.payments import event, record, states, subscription
 from tests.support.receiver import Receiver, receiving
+from tests.support.runtime import Worker
 from tests.support.webhooks import add_endpoint, deliveries, emit_plan
 
 
@@ -46,9 +47,9 @@ def test_events_that_were_dealt_with_go_and_others_stay(engine: Engine) -> None:
 
 
 def test_deliveries_go_with_their_attempts_and_an_event_with_its_last_delivery(
-    engine: Engine, tenant: Customer, receiver: Receiver
+    worker: Worker, engine: Engine, tenant: Customer, receiver: Receiver
 ) -> None:
-    add_endpoint(engine, tenant.id, receiver)
+    add_endpoint(worker, tenant.id, receiver)
     for _ in range(3):
         emit_plan(engine, tenant.id)
     old, young, waits = deliveries(engine)

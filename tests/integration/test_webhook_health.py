@@ -41,10 +41,10 @@ def receiver() -> Iterator[Receiver]:
 def test_gone_disables_the_endpoint_and_the_others_are_told(
     worker: Worker, engine: Engine, tenant: Customer, receiver: Receiver
 ) -> None:
-    gone, _ = add_endpoint(engine, tenant.id, receiver, "plan.changed")
+    gone, _ = add_endpoint(worker, tenant.id, receiver, "plan.changed")
     emit_plan(engine, tenant.id)
     emit_plan(engine, tenant.id)
-    other, _ = add_endpoint(engine, tenant.id, receiver, "webhook_endpoint.disabled")
+    other, _ = add_endpoint(worker, tenant.id, receiver, "webhook_endpoint.disabled")
     receiver.manners.append(answers(410))
     job_id = run_due(worker, engine)
     row = endpoint(engine, gone)
@@ -64,7 +64,7 @@ def test_gone_disables_the_endpoint_and_the_others_are_told(
 def test_after_the_last_attempt_it_has_failed_and_is_no_dead_letter(
     worker: Worker, engine: Engine, tenant: Customer, receiver: Receiver
 ) -> None:
-    endpoint_id, _ = add_endpoint(engine, tenant.id, receiver)
+    endpoint_id, _ = add_endpoint(worker, tenant.id, receiver)
     emit_plan(engine, tenant.id)
     receiver.usual = answers(404)
     job_id = deliveries(engine)[0].job_id
@@ -85,7 +85,7 @@ def test_after_the_last_attempt_it_has_failed_and_is_no_dead_letter(
 def test_an_endpoint_that_fails_for_days_is_disabled(
     worker: Worker, engine: Engine, tenant: Customer, receiver: Receiver
 ) -> None:
-    endpoint_id, _ = add_endpoint(engine, tenant.id, receiver)
+    endpoint_id, _ = add_endpoint(worker, tenant.id, receiver)
     emit_plan(engine, tenant.id)
     receiver.manners.append(answers(500))
     run_due(worker, engine)
@@ -110,7 +110,7 @@ def test_a_dead_endpoint_is_left_alone_and_that_costs_no_attempt(
     worker: Worker, engine: Engine, tenant: Customer, receiver: Receiver
 ) -> None:
     with receiving() as dead:
-        endpoint_id, _ = add_endpoint(engine, tenant.id, dead)
+        endpoint_id, _ = add_endpoint(worker, tenant.id, dead)
     for _ in range(6):
         emit_plan(engine, tenant.id)
     jobs = [each.job_id for each in deliveries(engine)]
@@ -139,7 +139,7 @@ def test_a_dead_endpoint_is_left_alone_and_that_costs_no_attempt(
 def test_what_waited_too_long_has_failed(
     worker: Worker, engine: Engine, tenant: Customer, receiver: Receiver
 ) -> None:
-    add_endpoint(engine, tenant.id, receiver)
+    add_endpoint(worker, tenant.id, receiver)
     emit_plan(engine, tenant.id)
     with engine.begin() as tx:
         tx.execute(

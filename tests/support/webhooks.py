@@ -15,12 +15,17 @@ PLAN = {"plan": "active"}
 
 
 def add_endpoint(
-    engine: Engine, tenant_id: UUID, receiver: Receiver, *events: str
+    worker: Worker, tenant_id: UUID, receiver: Receiver, *events: str
 ) -> tuple[UUID, str]:
     """Its id and its secret."""
-    with engine.begin() as tx:
+    with worker.runtime.engine.begin() as tx:
         return endpoints.create(
-            tx, tenant_id, url=receiver.url(), events=list(events or ["*"]), description=""
+            tx,
+            tenant_id,
+            worker.runtime.settings,
+            url=receiver.url(),
+            events=list(events or ["*"]),
+            description="",
         )
 
 

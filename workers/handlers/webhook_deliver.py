@@ -3,7 +3,6 @@
 from app.jobs import WebhookDeliver
 from app.ledger.retry import dice
 from app.outbound.breaker import Breaker, CircuitOpen, Permit
-from app.outbound.http import OutboundHttp
 from app.webhooks import deliveries, health, sending
 from app.webhooks.deliveries import Parcel
 from app.webhooks.settling import record_failure
@@ -41,7 +40,7 @@ def _attempt(ctx: Context, parcel: Parcel, breaker: Breaker, permit: Permit) -> 
     with health.reporting(breaker, permit) as report:
         with ctx.aside() as tx:
             attempt_id = deliveries.begin_attempt(tx, parcel.id)
-        came, tried = sending.send(OutboundHttp.of(ctx.settings), parcel)
+        came, tried = sending.send(ctx.settings, parcel)
         verdict = report(judge(came, now=parcel.now))
     if verdict.is_delivered:
         with ctx.transaction() as tx:
