@@ -6,7 +6,7 @@ and its successor goes on counting in the same row, so no figure ever falls. The
 children, and no files.
 
 prometheus_client's own multiprocess mode keeps a file per child and metric type: thousands of them a day where
-children are recycled, each read at every scrape (docs/decisions/0025-what-workers-count.md).
+children are recycled, each read at every scrape (docs/decisions/0023-what-workers-count.md).
 """
 
 import mmap

@@ -163,7 +163,7 @@ def test_webhooks_leave_neither_secret_nor_body_nor_answer(
 ) -> None:
     with receiving() as receiver:
         receiver.usual = answers(500, MARK.encode())
-        _, secret = add_endpoint(engine, tenant.id, receiver)
+        _, secret = add_endpoint(worker, tenant.id, receiver)
         emit_plan(engine, tenant.id)
         run_due(worker, engine)
     assert lines.of("job.settled")[0]["outcome"] == "retry"
