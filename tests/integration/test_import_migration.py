@@ -5,11 +5,11 @@ import json
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, text
 
 from app.ids import new_id
 from app.jobs import ImportChunk, ImportPlan
-from app.ledger.enqueue import enqueue
+from app.ledger.contract import JobContract
 from app.migrations.run import upgrade
 from app.settings import Settings
 from app.storage import Storage
@@ -31,6 +31,18 @@ CHUNK = text("""
                                done_at)
     VALUES (:id, :index, :tenant_id, :start, :end, :first_row, :rows, :superseded, :done)
 """)
+JOB = text("""
+    WITH job AS (
+        INSERT INTO jobs (id, tenant_id, kind, version, queue, state, payload, max_attempts, run_at)
+        VALUES (:id, :tenant_id, :kind, 1, 'default', 'scheduled', CAST(:payload AS jsonb), 5, now())
+        RETURNING *
+    ), boxed AS (
+        INSERT INTO outbox (job_id, tenant_id, queue, run_at)
+        SELECT id, tenant_id, queue, run_at FROM job
+    )
+    INSERT INTO job_history (tenant_id, job_id, event, to_state, attempt)
+    SELECT tenant_id, id, 'enqueue', 'scheduled', 0 FROM job
+""")
 
 
 @pytest.fixture
@@ -40,6 +52,16 @@ def database(servers: Servers) -> str:
     servers._create_database(name, template="template0")
     upgrade(Settings.of(servers.environment(name)), "0004")
     return name
+
+
+@pytest.fixture
+def tenant(engine: Engine) -> Customer:
+    """As that release kept it; it needs no key here."""
+    made = Customer(id=new_id(), email="old@example.com", key="", key_id=new_id())
+    with engine.begin() as tx:
+        query = text("INSERT INTO tenants (id, name, email) VALUES (:id, 'old', :email)")
+        tx.execute(query, {"id": made.id, "email": made.email})
+    return made
 
 
 @pytest.fixture
@@ -71,12 +93,17 @@ def old_import(
     return import_id
 
 
+def enqueue_as_then(tx: Connection, tenant: Customer, job: JobContract) -> None:
+    facts = {"kind": job.spec.kind, "payload": job.model_dump_json()}
+    tx.execute(JOB, {"id": new_id(), "tenant_id": tenant.id, **facts})
+
+
 def test_one_that_was_queued_is_planned_anew(
     worker: Worker, engine: Engine, settings: Settings, tenant: Customer, old_key: str
 ) -> None:
     import_id = old_import(engine, tenant, old_key)
     with engine.begin() as tx:
-        enqueue(tx, tenant.id, ImportPlan(import_id=import_id))
+        enqueue_as_then(tx, tenant, ImportPlan(import_id=import_id))
     upgrade(settings)
     run_imports(worker, engine)
     row = import_row(engine, import_id)
@@ -100,7 +127,7 @@ def test_one_that_was_planned_keeps_its_plan(
     with engine.begin() as tx:
         tx.execute(CHUNK, {**chunks[0], **more, "superseded": superseded, "done": None})
         tx.execute(CHUNK, {**chunks[1], **more, "superseded": None, "done": "2026-01-01"})
-        enqueue(tx, tenant.id, ImportChunk(import_id=import_id, index=0))
+        enqueue_as_then(tx, tenant, ImportChunk(import_id=import_id, index=0))
     upgrade(settings)
     run_imports(worker, engine)
     row = import_row(engine, import_id)

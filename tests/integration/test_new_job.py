@@ -51,11 +51,11 @@ def contents(root: Path) -> dict[str, bytes]:
 def test_what_it_writes_passes_lint_architecture_and_its_own_test(tmp_path: Path) -> None:
     root = copied(tmp_path)
     fields = ["--field", "contact_id:uuid", "--field", "on:date", "--field", "loud:bool"]
-    first = run(root, "infra.local", "new-job", "send_welcome", "--kind", "mail.welcome",
+    first = run(root, "infra.local", "new-job", "send_welcome", "--kind", "mail.greeting",
                 "--queue", "high", *fields)  # fmt: skip
     second = run(root, "infra.local", "new-job", "zebra_count")
     assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
-    assert "wrote tests/golden/mail.welcome/v1.json" in first.stdout
+    assert "wrote tests/golden/mail.greeting/v1.json" in first.stdout
     tests = ["tests/handlers/test_send_welcome.py", "tests/handlers/test_zebra_count.py"]
     architecture = [
         f"tests/architecture/test_{name}.py" for name in ("structure", "docs", "contracts")

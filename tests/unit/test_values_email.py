@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.imports.values import Column, Email, Parsed, ValueOptions
+from app.tabular.spreadsheet import unguarded
 
 
 def library(text: str) -> str | None:
@@ -77,8 +78,12 @@ def test_an_odd_address_gets_the_librarys_answer(text: str) -> None:
     assert answers(parse("a@b.co", text, "c@d.eu")) == ["a@b.co", library(text), "c@d.eu"]
 
 
+CELL = ADDRESS.filter(lambda cell: cell.strip() and unguarded(cell.strip()) == cell.strip())
+"""Without those that a spreadsheet's guard has a hand in: they are read as what it guards."""
+
+
 @settings(max_examples=400, deadline=None)
-@given(cells=st.lists(ADDRESS.filter(str.strip), min_size=1, max_size=5))
+@given(cells=st.lists(CELL, min_size=1, max_size=5))
 def test_a_column_gets_the_librarys_answers(cells: list[str]) -> None:
     assert answers(parse(*cells)) == [library(cell) for cell in cells]
 

@@ -18,6 +18,7 @@ def upgrade() -> None:
         "outbox", sa.Column("ready", sa.Boolean(), server_default=sa.false(), nullable=False)
     )
     op.add_column("outbox", sa.Column("kind", sa.Text(), server_default="", nullable=False))
+    op.execute("UPDATE outbox SET kind = jobs.kind FROM jobs WHERE jobs.id = outbox.job_id")
     op.add_column(
         "outbox", sa.Column("priority", sa.SmallInteger(), server_default="0", nullable=False)
     )
