@@ -49,12 +49,17 @@ class Window:
 
     def room(self, depth: Callable[[], int], now: float) -> int:
         """How many jobs may be sent now. The queue's `depth`, in messages, is asked for only where what was
-        sent since the last look might fill the window; small rests are left until they are half of it.
+        sent since the last look leaves less than half of the window; small rests are left until then.
         """
-        if self._looked_at is None or self._there * 2 > self._size:
+        if self._looked_at is None or not self._worth_it():
             self._look(depth() * self._jobs_a_message, now)
-        room = int(self._size - self._there)
-        return room if room * 2 >= self.size else 0
+        return self._room() if self._worth_it() else 0
+
+    def _room(self) -> int:
+        return int(self._size - self._there)
+
+    def _worth_it(self) -> bool:
+        return self._room() * 2 >= self.size
 
     def sent(self, *, jobs: int, messages: int) -> None:
         """What the broker has taken."""

@@ -1,5 +1,8 @@
 """The window follows its queue's workers: small where they are slow, large where they are fast."""
 
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
 from app.broker.window import Bounds, Window
 
 BOUNDS = Bounds(least=1, most=1000, seconds=0.05)
@@ -58,3 +61,25 @@ def test_jobs_that_travel_together_count_one_by_one() -> None:
     window.sent(jobs=96, messages=6)
     assert window.room(lambda: 6, 1) == 0
     assert window.room(lambda: 3, 2) == 52
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    least=st.integers(1, 9),
+    rounds=st.lists(
+        st.tuples(st.integers(1, 4), st.integers(0, 4), st.floats(0.001, 2)), max_size=30
+    ),
+)
+@example(least=3, rounds=[(2, 0, 1.0), (2, 1, 1.0)])
+def test_an_empty_queue_has_room_whatever_went_before(
+    least: int,
+    rounds: list[tuple[int, int, float]],
+) -> None:
+    """A window that is neither asked about nor filled again would stand still for ever."""
+    window, now = Window(Bounds(least=least, most=1000, seconds=0.05)), 0.0
+    for together, left, pause in rounds:
+        now += pause
+        room = window.room(lambda left=left: left, now)  # type: ignore[misc]
+        if room:
+            window.sent(jobs=room, messages=-(-room // together))
+    assert window.room(lambda: 0, now + 1) > 0
