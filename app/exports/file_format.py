@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from tempfile import TemporaryDirectory
@@ -18,8 +18,6 @@ from app.tabular.spreadsheet import csv_text
 if TYPE_CHECKING:
     import pyarrow as pa
 
-BLOCK_BYTES = 4 * 1024 * 1024
-"""About so much of the rows is in memory at once, as CSV; of Parquet it is a row group."""
 SHEET_ROWS = 1_048_576
 MAX_CELL_CHARS = 32_767
 """Both are the format's own limits, the header's row included."""
@@ -27,9 +25,8 @@ XLSX_MAX_ROWS = 3_000_000
 """A worker writes a few thousand of them a second, and has 14 minutes."""
 _DATE_WIDTH, _TEXT_WIDTH = 20, 24
 
-Row = bytes | bytearray | memoryview
-Rows = Iterable[Row]
-"""As COPY writes them: CSV, a row each, with a line feed at the end."""
+Blocks = Iterable[bytes]
+"""Rows as COPY writes them: CSV, some megabytes of whole rows each, every row with a line feed at its end."""
 
 
 class Sink(Protocol):
@@ -43,26 +40,27 @@ class Write(Protocol):
     """Writes all rows. `seen(rows)` is called every few megabytes, with how many rows are written."""
 
     def __call__(
-        self, sink: Any, rows: Rows, columns: Sequence[Column], *, seen: Callable[[int], None]
+        self, sink: Any, blocks: Blocks, columns: Sequence[Column], *, seen: Callable[[int], None]
     ) -> int:
         """Returns how many rows there were."""
 
 
 def write_csv(
-    sink: Any, rows: Rows, columns: Sequence[Column], *, seen: Callable[[int], None]
+    sink: Any, blocks: Blocks, columns: Sequence[Column], *, seen: Callable[[int], None]
 ) -> int:
     """RFC 4180, UTF-8, a header. The cells are passed on as they come, and must be guarded by then."""
     sink.write(csv_text([[column.name for column in columns]]).encode())
     done = 0
-    for block in _blocks(rows):
-        done += len(block)
-        sink.write(_with_line_ends(block))
+    for block in blocks:
+        rows, lines = _with_line_ends(block)
+        sink.write(lines)
+        done += rows
         seen(done)
     return done
 
 
 def write_xlsx(
-    sink: Any, rows: Rows, columns: Sequence[Column], *, seen: Callable[[int], None]
+    sink: Any, blocks: Blocks, columns: Sequence[Column], *, seen: Callable[[int], None]
 ) -> int:
     """Typed cells, on as many sheets as are needed. No text is ever a formula or a link.
 
@@ -77,10 +75,10 @@ def write_xlsx(
         book.use_zip64()
         sheets = _Sheets(book, columns)
         try:
-            for block in _blocks(rows):
-                for line in csv.reader(io.StringIO(b"".join(block).decode(), newline="")):
-                    sheets.add(line)
-                done += len(block)
+            for block in blocks:
+                for line in csv.reader(io.StringIO(block.decode(), newline="")):
+                    sheets.add(line or [""])  # the one cell of the row is null
+                    done += 1
                 seen(done)
             book.close()
         finally:
@@ -89,7 +87,7 @@ def write_xlsx(
 
 
 def write_parquet(
-    sink: Any, rows: Rows, columns: Sequence[Column], *, seen: Callable[[int], None]
+    sink: Any, blocks: Blocks, columns: Sequence[Column], *, seen: Callable[[int], None]
 ) -> int:
     """Typed columns, compressed, in row groups. Decimals keep their digits, moments are in UTC."""
     import pyarrow as pa
@@ -98,9 +96,10 @@ def write_parquet(
     schema = pa.schema([(column.name, _arrow_type(column.kind)) for column in columns])
     done = 0
     with parquet.ParquetWriter(pa.PythonFile(sink, mode="w"), schema, compression="zstd") as writer:
-        for block in _blocks(rows):
-            writer.write_table(_arrow_table(b"".join(block), schema))
-            done += len(block)
+        for block in blocks:
+            table = _arrow_table(block, schema)
+            writer.write_table(table)
+            done += table.num_rows
             seen(done)
     return done
 
@@ -111,26 +110,15 @@ FORMATS: Mapping[Format, Write] = MappingProxyType(
 """How each is written."""
 
 
-def _with_line_ends(block: Sequence[Row]) -> bytes:
-    """The rows, each with CR and LF at its end. Without a quote in them no line feed is inside a cell."""
-    joined = b"".join(block)
-    if b'"' not in joined:
-        return joined.replace(b"\n", b"\r\n")
-    return b"".join([b"%b\r\n" % bytes(row)[:-1] for row in block])
-
-
-def _blocks(rows: Rows) -> Iterator[list[Row]]:
-    """Runs of whole rows of about BLOCK_BYTES."""
-    block: list[Row] = []
-    held = 0
-    for row in rows:
-        block.append(row)
-        held += len(row)
-        if held >= BLOCK_BYTES:
-            yield block
-            block, held = [], 0
-    if block:
-        yield block
+def _with_line_ends(block: bytes) -> tuple[int, bytes]:
+    """How many rows there are, and the rows, each with CR and LF at its end. Between every other two quotes
+    is what belongs to a cell; a quote in a cell is two, with nothing between them.
+    """
+    parts = block.split(b'"')
+    outside = parts[::2]
+    rows = sum(part.count(b"\n") for part in outside)
+    parts[::2] = [part.replace(b"\n", b"\r\n") for part in outside]
+    return rows, b'"'.join(parts)
 
 
 class _Sheets:
@@ -215,7 +203,7 @@ def _arrow_table(block: bytes, schema: "pa.Schema") -> "pa.Table":
         read_options=arrow_csv.ReadOptions(
             use_threads=False, column_names=names, block_size=len(block) + 1
         ),
-        parse_options=arrow_csv.ParseOptions(newlines_in_values=True),
+        parse_options=arrow_csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False),
         convert_options=arrow_csv.ConvertOptions(
             column_types=dict(zip(names, schema.types, strict=True)),
             null_values=[""],

@@ -51,14 +51,14 @@ def make_file(
         )
     watch.written(0, chosen.rows)
     tell = _now_and_then(lambda done: watch.written(done, chosen.rows))
-    rows = copy_rows(db, order, work.tenant_id, chosen.columns, guard=order.format is Format.CSV)
+    blocks = copy_rows(db, order, work.tenant_id, chosen.columns, guard=order.format is Format.CSV)
     with (
-        closing(rows),
+        closing(blocks),
         ObjectWriter(
             storage, work.key, content_type=order.format.content_type, begun=watch.uploading
         ) as sink,
     ):
-        count = FORMATS[order.format](sink, rows, chosen.columns, seen=tell)
+        count = FORMATS[order.format](sink, blocks, chosen.columns, seen=tell)
         return sink.finish(), count
 
 

@@ -1,7 +1,7 @@
 """The rows of an export, as PostgreSQL's COPY writes them: one statement, one snapshot, in the order of the key.
 
 PostgreSQL does the work: it quotes, guards cells against being taken for formulas, and takes attributes
-apart. What comes here is one row a message, and is passed on as it is.
+apart. What comes here is blocks of rows, and is passed on as it is.
 """
 
 from collections.abc import Generator, Sequence
@@ -14,6 +14,7 @@ from sqlalchemy import Connection, text
 
 from app.db import driver_connection
 from app.errors import Unprocessable
+from app.exports.copying import copy_blocks
 from app.exports.order import Order, RowFilter
 from app.exports.tables import Kind, Source, Table
 from app.tabular.spreadsheet import guarded_sql
@@ -77,8 +78,9 @@ def select_rows(tx: Connection, order: Order, tenant_id: object, *, spread: bool
 
 def copy_rows(
     tx: Connection, order: Order, tenant_id: object, columns: Sequence[Column], *, guard: bool
-) -> Generator[bytes | bytearray | memoryview]:
-    """The rows as CSV, one at a time, each with a line feed at its end. NULL is nothing, the empty text `""`.
+) -> Generator[bytes]:
+    """The rows as CSV, in blocks of whole ones, each with a line feed at its end. NULL is nothing, the empty
+    text `""`.
 
     With `guard`, cells are safe in a spreadsheet. Close the iterator, and the statement is cancelled.
     """
@@ -93,8 +95,7 @@ def copy_rows(
     ]
     # OFFSET 0 keeps the two levels apart, so that each cell is computed once.
     statement = sql.SQL(
-        "COPY (SELECT {outer} FROM (SELECT {inner} FROM {table} WHERE {where} ORDER BY {key} OFFSET 0) AS r)"
-        " TO STDOUT (FORMAT csv)"
+        "SELECT {outer} FROM (SELECT {inner} FROM {table} WHERE {where} ORDER BY {key} OFFSET 0) AS r"
     ).format(
         outer=sql.SQL(", ").join(outer),
         inner=sql.SQL(", ").join(inner),
@@ -102,8 +103,7 @@ def copy_rows(
         where=_where(table, order.filter, tenant_id),
         key=sql.Identifier(table.key),
     )
-    with driver_connection(tx).cursor() as cursor, cursor.copy(statement) as copy:
-        yield from copy
+    return copy_blocks(tx, statement.as_string(driver_connection(tx)))
 
 
 def _attributes(tx: Connection, table: Table, where: sql.Composable) -> tuple[int, list[str]]:

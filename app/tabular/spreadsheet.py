@@ -24,7 +24,7 @@ _SPACES = "".join(chr(code) for code in range(0x3001) if chr(code).isspace())
 _SQL_STARTS = (
     f"^'*(?:[\t\r\n]|[{_SPACES}\u200b-\u200f\u2060\ufeff]*[=+@\uff1d\uff0b\uff0d\uff20\u2212-])"
 )
-_SQL_PLAIN = "^[+-]?[0-9 .,()-]*[0-9][0-9 .,()-]*$"
+_SQL_PLAIN = "^[+-]?[ .,()-]*[0-9][0-9 .,()-]*$"
 _SQL_MAYBE = sorted(map(ord, _MAYBE | frozenset(_SPACES)))
 
 

@@ -12,7 +12,7 @@ from pyarrow import parquet
 from python_calamine import CalamineWorkbook
 from sqlalchemy import Engine, text
 
-from app.exports import file_format, object_writer
+from app.exports import copying, file_format, object_writer
 from app.storage import Storage
 from tests.support.clock import set_columns
 from tests.support.customers import Customer
@@ -44,7 +44,7 @@ ODD = (
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks of a few rows, parts of the least size that stores take."""
     monkeypatch.setattr(object_writer, "PART_BYTES", 5 * 1024 * 1024)
-    monkeypatch.setattr(file_format, "BLOCK_BYTES", 256 * 1024)
+    monkeypatch.setattr(copying, "BLOCK_BYTES", 256 * 1024)
 
 
 def test_csv_has_every_row_in_the_order_of_the_key(
@@ -64,6 +64,25 @@ def test_csv_has_every_row_in_the_order_of_the_key(
     assert by_key["'=e@example.com"][1:4] == ["-5", "'quoted'", "'@sum"]
     assert data.count(b"\r\n") == len(ODD) + 1
     assert b"\xef\xbb\xbf" not in data
+
+
+@pytest.mark.parametrize("file_format", ["csv", "xlsx", "parquet"])
+def test_a_single_column_keeps_its_nulls(
+    worker: Worker, engine: Engine, storage: Storage, tenant: Customer, file_format: str
+) -> None:
+    """COPY writes them as empty lines."""
+    names = [None, "x", None, "", 'a "\n"\n b']
+    rows = [{"email": f"{n}@example.com", "first_name": name} for n, name in enumerate(names)]
+    add_contacts(engine, tenant.id, *rows)
+    data = export(worker, engine, storage, tenant, format=file_format, columns=["first_name"])
+    if file_format == "csv":
+        assert data == b'first_name\r\n\r\nx\r\n\r\n""\r\n"a ""\n""\n b"\r\n'
+    if file_format == "parquet":
+        found = parquet.read_table(io.BytesIO(data)).to_pylist()
+        assert [row["first_name"] for row in found] == names
+    if file_format == "xlsx":
+        sheet = CalamineWorkbook.from_filelike(io.BytesIO(data)).get_sheet_by_index(0)
+        assert [row[0] for row in sheet.to_python()][1:] == [name or "" for name in names]
 
 
 def test_an_export_imported_again_changes_nothing(

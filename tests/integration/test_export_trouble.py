@@ -3,15 +3,17 @@
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
-from app.exports import file_format, object_writer
+from app.exports import copying, object_writer
+from app.exports.rows import take_snapshot
 from app.ledger.cancel import cancel
 from app.storage import Storage
 from tests.support.customers import Customer
 from tests.support.exports import add_many, export_row, lines, made, order, published
 from tests.support.jobs import job_facts, lose_worker
 from tests.support.runtime import Worker
+from tests.support.servers import wait_for
 from workers.runtime.executor import Disposition
 
 
@@ -19,7 +21,7 @@ from workers.runtime.executor import Disposition
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks of a few rows, parts of the least size that stores take."""
     monkeypatch.setattr(object_writer, "PART_BYTES", 5 * 1024 * 1024)
-    monkeypatch.setattr(file_format, "BLOCK_BYTES", 256 * 1024)
+    monkeypatch.setattr(copying, "BLOCK_BYTES", 256 * 1024)
 
 
 class Killed(BaseException):
@@ -120,3 +122,27 @@ def test_a_store_that_fails_is_tried_again_and_leaves_nothing(
     assert job_facts(engine, job_id).state == "scheduled"
     assert export_row(engine, export_id)["status"] == "running"
     assert storage.open_uploads() == []
+
+
+def test_a_copy_that_is_given_up_ends_on_the_server(
+    engine: Engine, tenant: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its connection is gone, and nothing that it held stays."""
+    monkeypatch.setattr(copying, "BLOCK_BYTES", 64 * 1024)
+    with engine.connect() as tx:
+        take_snapshot(tx)
+        blocks = copying.copy_blocks(
+            tx, "SELECT repeat('x', 1000) FROM generate_series(1, 10000000)"
+        )
+        assert len(next(blocks)) >= 64 * 1024
+        assert _copies(engine) == 1
+        blocks.close()
+        wait_for(lambda: _copies(engine) == 0, what="the end of the COPY")
+
+
+def _copies(engine: Engine) -> int:
+    with engine.connect() as tx:
+        count: int = tx.execute(
+            text("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'COPY (SELECT repeat%'")
+        ).scalar_one()
+        return count
