@@ -1,43 +1,21 @@
 """Take the changes that a remote system has."""
 
 import time
-from contextlib import closing
 
 from app.jobs import SyncPull, SyncPush
 from app.sync import pulling, runs
-from app.sync.aftermath import UNAUTHORIZED
-from app.sync.connections import open_remote
-from app.sync.remote import CursorExpired, Later, Refused, Remote, RemoteFailure, Unauthorized
+from app.sync.remote import CursorExpired, Remote
 from app.sync.runs import Work
 from workers.runtime.context import Context
-from workers.runtime.outcome import Cancel, Dead, Done, Outcome, Retry, Snooze
+from workers.runtime.outcome import Done, Outcome, Snooze
 from workers.runtime.registry import handles
-
-ROUND_SECONDS = 60.0
-"""A pull that takes longer goes on in another delivery of its message."""
+from workers.syncing import ROUND_SECONDS, with_remote
 
 
 @handles(SyncPull)
 def sync_pull(ctx: Context, job: SyncPull) -> Outcome:
     """One job of a connection at a time; a later attempt goes on at the cursor of the last commit."""
-    ctx.lock(f"sync:{job.connection_id}")
-    with ctx.checkpoint({}) as tx:
-        work = runs.begin(tx, ctx.tenant_id, job.run_id)
-    if work is None:
-        with ctx.transaction() as tx:
-            runs.abandon(tx, job.run_id)
-        return Cancel("The run has ended, or its connection is paused.")
-    try:
-        with closing(open_remote(ctx.engine, work.access, ctx.settings)) as remote:
-            return _pull(ctx, work, remote)
-    except Later as later:
-        return Snooze(later.seconds)
-    except RemoteFailure as failure:
-        return Retry(str(failure))
-    except Unauthorized as bad:
-        return Dead(str(bad), code=UNAUTHORIZED)
-    except Refused as refused:
-        return Dead(str(refused), code="sync_refused")
+    return with_remote(ctx, job, _pull)
 
 
 def _pull(ctx: Context, work: Work, remote: Remote) -> Outcome:
