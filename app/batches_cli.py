@@ -7,7 +7,7 @@ from uuid import UUID
 
 import typer
 
-from app.terminal import AsJson, plain, transaction
+from app.terminal import AsJson, answer, plain, transaction
 
 app = typer.Typer(no_args_is_help=True, help="One batch of jobs, of any tenant.")
 
@@ -31,10 +31,13 @@ def show(batch_id: BatchId, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def cancel(batch_id: BatchId, reason: Why = "Cancelled by an operator.") -> None:
+def cancel(
+    batch_id: BatchId, reason: Why = "Cancelled by an operator.", as_json: AsJson = False
+) -> None:
     """Cancel all jobs of a batch that have not ended; the dispatcher reaches them within seconds."""
     from app.ledger.spreading import cancel_batch
 
     with transaction() as tx:
         cancel_batch(tx, None, batch_id, reason=reason)
-    typer.echo(f"{batch_id} is being cancelled")
+    facts = {"id": batch_id, "cancelling": True}
+    answer(facts, f"{batch_id} is being cancelled", as_json=as_json)

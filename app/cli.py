@@ -12,16 +12,14 @@ from typing import Annotated
 from uuid import UUID
 
 import typer
-from pydantic import ValidationError
-from sqlalchemy.exc import OperationalError
 
 from app import (
     batches_cli,
     capacity_cli,
     contracts_cli,
     csv_cli,
-    dead_letters_cli,
     dispatch_cli,
+    incidents_cli,
     jobs_cli,
     mail_cli,
     payments_cli,
@@ -30,9 +28,9 @@ from app import (
     tenants_cli,
 )
 from app.broker import topology
-from app.errors import MillraceError
-from app.settings import Settings, get_settings
-from app.terminal import AsJson, table, transaction
+from app.failing import in_one_line
+from app.settings import get_settings
+from app.terminal import AsJson, answer, table, transaction
 
 MAX_BUDGET = 1_000_000_000
 
@@ -49,6 +47,7 @@ tenants = typer.Typer(no_args_is_help=True, help="The customers.")
 keys = typer.Typer(no_args_is_help=True, help="Their API keys.")
 storage = typer.Typer(no_args_is_help=True, help="The object store.")
 topology_commands = typer.Typer(no_args_is_help=True, help="RabbitMQ's queues and exchanges.")
+tenants.command("list")(tenants_cli.list_tenants)
 tenants.command("top")(tenants_cli.top)
 app.add_typer(tenants, name="tenants")
 app.add_typer(keys, name="keys")
@@ -57,7 +56,7 @@ app.add_typer(dispatch_cli.queues, name="queues")
 app.add_typer(dispatch_cli.kinds, name="kinds")
 dispatch_cli.add_to(tenants)
 app.add_typer(batches_cli.app, name="batches")
-app.add_typer(dead_letters_cli.app, name="dead-letters")
+app.add_typer(incidents_cli.app, name="incidents")
 app.add_typer(schedules_cli.app, name="schedules")
 app.add_typer(mail_cli.app, name="mail")
 app.add_typer(payments_cli.app, name="payments")
@@ -137,13 +136,14 @@ def create_tenant(
                 raise
             tenant_id = store.find_tenant(tx, name)
         install_defaults(tx, tenant_id)
-    _print({"id": str(tenant_id), "name": name}, as_json, f"{name} is {tenant_id}")
+    answer({"id": tenant_id, "name": name}, f"{name} is {tenant_id}", as_json=as_json)
 
 
 @tenants.command("timezone")
 def set_timezone(
     tenant: Annotated[str, typer.Argument(help="Name or id.")],
     timezone: Annotated[str, typer.Argument(help="IANA name, such as Europe/Berlin.")],
+    as_json: AsJson = False,
 ) -> None:
     """Move a tenant's days, and the schedules that follow them, to another time zone."""
     from app import keys as store
@@ -155,7 +155,8 @@ def set_timezone(
         tenant_id = store.find_tenant(tx, tenant)
         store.set_timezone(tx, tenant_id, timezone)
         follow_tenant(tx, tenant_id)
-    typer.echo(f"{tenant} is in {timezone}")
+    facts = {"id": tenant_id, "timezone": timezone}
+    answer(facts, f"{tenant} is in {timezone}", as_json=as_json)
 
 
 @tenants.command("limits")
@@ -177,7 +178,7 @@ def set_limits(
         limits.set_limits(tx, tenant_id, max_bytes=max_bytes, max_rows=max_rows, max_open=max_open)
         facts = asdict(limits.limits_of(tx, tenant_id, get_settings()))
     words = ", ".join(f"{name} {value:,}" for name, value in facts.items())
-    typer.echo(json.dumps(facts) if as_json else f"{tenant}: {words}")
+    answer(facts, f"{tenant}: {words}", as_json=as_json)
 
 
 @tenants.command("budget")
@@ -201,7 +202,7 @@ def set_budget(
         state = budget.budget_of(tx, tenant_id, get_settings().ai_monthly_budget)
     facts = {"budget": str(state.budget), "spent": str(state.spent), "left": str(state.left)}
     words = ", ".join(f"{name} {value}" for name, value in facts.items())
-    _print(facts, as_json, f"{tenant}: {words}")
+    answer(facts, f"{tenant}: {words}", as_json=as_json)
 
 
 @tenants.command("retention")
@@ -259,17 +260,18 @@ def create_key(
             key_id, key = store.create_operator_key(tx, name=name)
         else:
             key_id, key = store.create_key(tx, store.find_tenant(tx, tenant), name=name)
-    _print({"id": str(key_id), "key": key}, as_json, f"{key}\nKeep it: it is not shown again.")
+    line = f"{key}\nKeep it: it is not shown again."
+    answer({"id": key_id, "key": key}, line, as_json=as_json)
 
 
 @keys.command("revoke")
-def revoke_key(key_id: UUID) -> None:
+def revoke_key(key_id: UUID, as_json: AsJson = False) -> None:
     """Put a key out of force."""
     from app import keys as store
 
     with transaction() as tx:
         store.revoke_key(tx, key_id)
-    typer.echo(f"{key_id} is revoked")
+    answer({"id": key_id, "revoked": True}, f"{key_id} is revoked", as_json=as_json)
 
 
 @storage.command("init")
@@ -317,20 +319,11 @@ def _amount(words: str) -> Decimal:
 
 
 def main() -> None:
-    """The console script: errors of ours are one line and exit status 1."""
+    """The console script: what fails is one line and exit status 1."""
     if not _is_own_command(sys.argv[1:]):
         _add_installed_commands()
-    try:
+    with in_one_line():
         app()
-    except MillraceError as error:
-        _fail(str(error))
-    except OperationalError as error:
-        _fail(f"The database doesn't answer: {str(error.orig).strip().splitlines()[0]}")
-    except ValidationError as error:
-        if error.title != Settings.__name__:
-            raise
-        names = ", ".join(f"MILLRACE_{str(e['loc'][0]).upper()}" for e in error.errors())
-        _fail(f"Settings are missing or wrong: {names}. See docs/settings.md.")
 
 
 def _is_own_command(words: list[str]) -> bool:
@@ -355,15 +348,6 @@ def _installed(module: str) -> bool:
         return find_spec(module) is not None
     except ModuleNotFoundError:
         return False
-
-
-def _print(facts: dict[str, str], as_json: bool, line: str) -> None:
-    typer.echo(json.dumps(facts) if as_json else line)
-
-
-def _fail(line: str) -> None:
-    typer.echo(f"millrace: {line}", err=True)
-    sys.exit(1)
 
 
 if __name__ == "__main__":

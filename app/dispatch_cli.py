@@ -1,15 +1,16 @@
 """`millrace queues`, `kinds` and `tenants pause`: whose jobs are sent, and how many at once."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from app.broker.topology import Queue
-from app.terminal import AsJson, table, transaction, when
+from app.terminal import AsJson, answer, table, transaction, when
 
-queues = typer.Typer(no_args_is_help=True, help="The work queues: pause and resume them.")
+queues = typer.Typer(no_args_is_help=True, help="The work queues: look at them, pause and resume.")
 kinds = typer.Typer(no_args_is_help=True, help="The kinds of jobs: pause, resume and limit them.")
 
 Why = Annotated[str, typer.Option(help="Shown with the pause.")]
@@ -24,16 +25,47 @@ Tenant = Annotated[str, typer.Argument(help="Name or id.")]
 _PAUSED = "Paused by an operator."
 
 
+@queues.command("list")
+def list_queues(as_json: AsJson = False) -> None:
+    """Show what waits in each queue and what is under way. The ages are seconds."""
+    from app.ledger.depth import read_depths
+    from app.ledger.rules import Scope, load_rules
+
+    with transaction() as tx:
+        found = {depth.queue: depth for depth in read_depths(tx)}
+        rules = load_rules(tx).by_name
+    facts = []
+    for queue in Queue:
+        depth, rule = found.get(queue.value), rules.get((Scope.QUEUE, queue.value))
+        facts.append(
+            {
+                "queue": queue.value,
+                "due": depth.due if depth else 0,
+                "later": depth.later if depth else 0,
+                "queued": depth.queued if depth else 0,
+                "running": depth.running if depth else 0,
+                "oldest_seconds": depth.oldest_seconds if depth else 0.0,
+                "paused_at": rule and rule.paused_at,
+                "paused_reason": rule and rule.paused_reason,
+            }
+        )
+    if as_json:
+        typer.echo(json.dumps(facts, default=str))
+        return
+    head = ("QUEUE", "DUE", "LATER", "QUEUED", "RUNNING", "OLDEST", "PAUSED", "WHY")
+    table(head, [_queue_columns(each) for each in facts])
+
+
 @queues.command("pause")
-def pause_queue(queue: Queue, reason: Why = _PAUSED) -> None:
+def pause_queue(queue: Queue, reason: Why = _PAUSED, as_json: AsJson = False) -> None:
     """Send nothing to a queue until it is resumed; what was sent already still runs."""
-    _pause("queue", queue.value, reason)
+    _pause("queue", queue.value, reason, as_json=as_json)
 
 
 @queues.command("resume")
-def resume_queue(queue: Queue) -> None:
+def resume_queue(queue: Queue, as_json: AsJson = False) -> None:
     """Send to the queue again."""
-    _resume("queue", queue.value)
+    _resume("queue", queue.value, as_json=as_json)
 
 
 @queues.command("rules")
@@ -62,51 +94,54 @@ def show_rules(as_json: AsJson = False) -> None:
 
 
 @kinds.command("pause")
-def pause_kind(kind: str, reason: Why = _PAUSED) -> None:
+def pause_kind(kind: str, reason: Why = _PAUSED, as_json: AsJson = False) -> None:
     """Send no jobs of a kind until it is resumed."""
-    _pause("kind", _known(kind), reason)
+    _pause("kind", _known(kind), reason, as_json=as_json)
 
 
 @kinds.command("resume")
-def resume_kind(kind: str) -> None:
+def resume_kind(kind: str, as_json: AsJson = False) -> None:
     """Send the kind's jobs again; a kind that the code no longer has is taken off the list."""
-    _resume("kind", kind)
+    _resume("kind", kind, as_json=as_json)
 
 
 @kinds.command("limit")
-def limit_kind(kind: str, at_once: AtOnce = None) -> None:
+def limit_kind(kind: str, at_once: AtOnce = None, as_json: AsJson = False) -> None:
     """Set how many jobs of a kind may be in flight at once, over all tenants."""
-    _limit("kind", _known(kind), at_once, None)
+    _limit("kind", _known(kind), at_once, None, as_json=as_json)
 
 
-def pause_tenant(tenant: Tenant, reason: Why = _PAUSED) -> None:
+def pause_tenant(tenant: Tenant, reason: Why = _PAUSED, as_json: AsJson = False) -> None:
     """Send none of a tenant's jobs until it is resumed; they are accepted and wait."""
-    _pause("tenant", _tenant_id(tenant), reason)
+    _pause("tenant", _tenant_id(tenant), reason, as_json=as_json)
 
 
-def resume_tenant(tenant: Tenant) -> None:
+def resume_tenant(tenant: Tenant, as_json: AsJson = False) -> None:
     """Send the tenant's jobs again."""
-    _resume("tenant", _tenant_id(tenant))
+    _resume("tenant", _tenant_id(tenant), as_json=as_json)
 
 
-def share(tenant: Tenant, at_once: AtOnce = None, weight: Weight = None) -> None:
+def share(
+    tenant: Tenant, at_once: AtOnce = None, weight: Weight = None, as_json: AsJson = False
+) -> None:
     """Set how many of a tenant's jobs may be in flight at once, and its weight; what isn't given goes back
     to the plan's.
     """
-    _limit("tenant", _tenant_id(tenant), at_once, weight)
+    _limit("tenant", _tenant_id(tenant), at_once, weight, as_json=as_json)
 
 
 def plan_share(
     plan: Annotated[str, typer.Argument(help="trial, active or expired.")],
     at_once: AtOnce = None,
     weight: Weight = None,
+    as_json: AsJson = False,
 ) -> None:
     """Set the same for each tenant on a plan that has none of its own."""
     from app.errors import Unprocessable
 
     if plan not in {"trial", "active", "expired"}:
         raise Unprocessable(f"There is no plan {plan!r}. Use trial, active or expired.")
-    _limit("plan", plan, at_once, weight)
+    _limit("plan", plan, at_once, weight, as_json=as_json)
 
 
 def add_to(tenants: typer.Typer) -> None:
@@ -117,29 +152,41 @@ def add_to(tenants: typer.Typer) -> None:
     tenants.command("plan-share")(plan_share)
 
 
-def _pause(scope: str, name: str, reason: str) -> None:
+def _queue_columns(facts: Mapping[str, Any]) -> tuple[str, ...]:
+    numbers = [f"{facts[name]:,}" for name in ("due", "later", "queued", "running")]
+    since, why = when(facts["paused_at"]), facts["paused_reason"] or ""
+    return (facts["queue"], *numbers, f"{facts['oldest_seconds']:,.0f} s", since, why)
+
+
+def _pause(scope: str, name: str, reason: str, *, as_json: bool) -> None:
     from app.ledger.rules import Scope, pause
 
     with transaction() as tx:
         pause(tx, Scope(scope), name, reason=reason)
-    typer.echo(f"{scope} {name} is paused")
+    facts = {"scope": scope, "name": name, "paused": True, "reason": reason}
+    answer(facts, f"{scope} {name} is paused", as_json=as_json)
 
 
-def _resume(scope: str, name: str) -> None:
+def _resume(scope: str, name: str, *, as_json: bool) -> None:
     from app.ledger.rules import Scope, resume
 
     with transaction() as tx:
         resume(tx, Scope(scope), name)
-    typer.echo(f"{scope} {name} is not paused")
+    facts = {"scope": scope, "name": name, "paused": False}
+    answer(facts, f"{scope} {name} is not paused", as_json=as_json)
 
 
-def _limit(scope: str, name: str, at_once: int | None, weight: int | None) -> None:
+def _limit(
+    scope: str, name: str, at_once: int | None, weight: int | None, *, as_json: bool
+) -> None:
     from app.ledger.rules import Scope, set_limits
 
     with transaction() as tx:
         set_limits(tx, Scope(scope), name, max_running=at_once, weight=weight)
     limit = "any number" if at_once is None else str(at_once)
-    typer.echo(f"{scope} {name}: {limit} at once, weight {weight or 'of its plan, or 1'}")
+    facts = {"scope": scope, "name": name, "at_once": at_once, "weight": weight}
+    line = f"{scope} {name}: {limit} at once, weight {weight or 'of its plan, or 1'}"
+    answer(facts, line, as_json=as_json)
 
 
 def _known(kind: str) -> str:

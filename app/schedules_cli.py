@@ -8,7 +8,7 @@ import typer
 from sqlalchemy import Connection
 
 from app.errors import Unprocessable
-from app.terminal import AsJson, transaction
+from app.terminal import AsJson, answer, table, transaction
 
 if TYPE_CHECKING:
     from app.schedules.store import Schedule
@@ -40,12 +40,8 @@ def list_schedules(
     if as_json:
         typer.echo(json.dumps([_facts(schedule) for schedule in found]))
         return
-    rows: list[tuple[str, ...]] = [("TENANT", "NAME", "KIND", "CRON", "ZONE", "NEXT", "LAST")]
-    rows += [_columns(schedule) for schedule in found]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        typer.echo("  ".join(cells).rstrip())
+    head = ("TENANT", "NAME", "KIND", "CRON", "ZONE", "NEXT", "LAST")
+    table(head, [_columns(schedule) for schedule in found])
 
 
 @app.command()
@@ -129,15 +125,16 @@ def run(name: Name, tenant: Tenant = None, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def delete(name: Name, tenant: Tenant = None) -> None:
+def delete(name: Name, tenant: Tenant = None, as_json: AsJson = False) -> None:
     """Delete it; jobs that it has made go on."""
     from app.schedules.store import delete as forget
     from app.schedules.store import find
 
     with transaction() as tx:
         tenant_id = _tenant(tx, tenant)
-        forget(tx, tenant_id, find(tx, tenant_id, name))
-    typer.echo(f"{name} is deleted")
+        schedule_id = find(tx, tenant_id, name)
+        forget(tx, tenant_id, schedule_id)
+    answer({"id": schedule_id, "deleted": True}, f"{name} is deleted", as_json=as_json)
 
 
 def _change(name: str, tenant: str | None, changes: dict[str, Any], *, as_json: bool) -> None:

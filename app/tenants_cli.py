@@ -1,4 +1,4 @@
-"""`millrace tenants top`: who is behind the queues."""
+"""`millrace tenants list` and `top`: who there is, and who is behind the queues."""
 
 import json
 from dataclasses import asdict
@@ -6,7 +6,40 @@ from typing import Annotated
 
 import typer
 
-from app.terminal import AsJson, table, transaction
+from app.terminal import AsJson, table, transaction, when
+
+
+def list_tenants(
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="How many.")] = 1000,
+    as_json: AsJson = False,
+) -> None:
+    """List the tenants by name."""
+    from sqlalchemy import select
+
+    from app.models import SYSTEM_TENANT, Tenant
+
+    shown = (Tenant.id, Tenant.name, Tenant.email, Tenant.timezone, Tenant.plan)
+    query = select(*shown, Tenant.trial_ends_at, Tenant.created_at)
+    with transaction() as tx:
+        wanted = query.where(Tenant.id != SYSTEM_TENANT).order_by(Tenant.name).limit(limit)
+        found = [dict(row._mapping) for row in tx.execute(wanted)]  # noqa: SLF001
+    if as_json:
+        typer.echo(json.dumps(found, default=str))
+        return
+    head = ("NAME", "PLAN", "TRIAL ENDS", "ZONE", "MAIL", "SINCE", "ID")
+    rows = [
+        (
+            each["name"],
+            each["plan"],
+            when(each["trial_ends_at"]),
+            each["timezone"],
+            each["email"],
+            when(each["created_at"]),
+            str(each["id"]),
+        )
+        for each in found
+    ]
+    table(head, rows)
 
 
 def top(

@@ -1,9 +1,10 @@
 """What operators' commands share: a transaction, a table, and text that is safe to print."""
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from sqlalchemy import Connection
@@ -25,6 +26,11 @@ def transaction() -> Iterator[Connection]:
             yield tx
     finally:
         engine.dispose()
+
+
+def answer(facts: Mapping[str, Any], line: str, *, as_json: bool) -> None:
+    """What was done: the facts as JSON, or the line that says it."""
+    typer.echo(json.dumps(facts, default=str) if as_json else line)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -4,9 +4,15 @@ import json
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine
 
 from app.broker.topology import definitions
+from app.jobs import ReportDaily
 from tests.support.commands import Run, run_process
+from tests.support.customers import Customer
+from tests.support.deaths import dead
+from tests.support.jobs import Note, add, add_queued
+from tests.support.metrics import measure
 
 
 def test_a_tenant_and_its_key(run: Run) -> None:
@@ -87,3 +93,81 @@ def test_the_topology_can_be_declared_again_and_again(run: Run) -> None:
 def test_the_bucket_is_made_once(run: Run) -> None:
     for _ in range(2):
         assert run("storage", "init").status == 0
+
+
+def test_jobs_of_all_tenants_are_listed_and_chosen(
+    run: Run, engine: Engine, tenant: Customer, stranger: Customer
+) -> None:
+    ours = add(engine, tenant.id, Note())
+    theirs = dead(engine, stranger.id, ReportDaily(), "No mail\x1b[31m server")
+    assert [job["id"] for job in run("jobs", "list", "--json").json] == [str(theirs), str(ours)]
+    (job,) = run("jobs", "list", "--state", "dead", "--kind", "report.daily", "--json").json
+    assert {name: job[name] for name in ("tenant_id", "queue", "state")} == {
+        "tenant_id": str(stranger.id),
+        "queue": "low",
+        "state": "dead",
+    }
+    assert set(job["error"]) == {"code", "message", "type"}, "no traceback"
+    head, line = run("jobs", "list", "--tenant", stranger.id).out.splitlines()
+    assert head.split()[:4] == ["JOB", "STATE", "KIND", "QUEUE"]
+    assert "No mail\ufffd[31m server" in line
+    assert run("jobs", "list", "--limit", "1", "--queue", "default", "--json").json[0]["id"] == str(
+        ours
+    )
+    assert run("jobs", "list", "--state", "lost").status == 2
+    assert run("jobs", "list", "--tenant", "nobody").status == 1
+
+
+def test_queues_and_tenants_are_listed(run: Run, engine: Engine, tenant: Customer) -> None:
+    add(engine, tenant.id, Note())
+    add_queued(engine, tenant.id, Note())
+    measure(engine)
+    paused = run("queues", "pause", "low", "--reason", "a drill", "--json").json
+    assert paused == {"scope": "queue", "name": "low", "paused": True, "reason": "a drill"}
+    high, default, low = run("queues", "list", "--json").json
+    assert [each["queue"] for each in (high, default, low)] == ["high", "default", "low"]
+    assert (default["due"], default["queued"], default["paused_at"]) == (1, 1, None)
+    assert (low["paused_reason"], high["due"], high["oldest_seconds"]) == ("a drill", 0, 0)
+    assert run("queues", "list").out.splitlines()[3].endswith("a drill")
+    assert run("queues", "resume", "low", "--json").json["paused"] is False
+    for scope, name in (("kinds", "report.daily"), ("tenants", tenant.id)):
+        assert run(scope, "pause", name, "--reason", "a drill", "--json").json["paused"] is True
+        assert run(scope, "resume", name, "--json").json["paused"] is False
+    (one,) = run("tenants", "list", "--json").json
+    assert (one["id"], one["plan"]) == (str(tenant.id), "active")
+    assert str(tenant.id) in run("tenants", "list").out
+
+
+def test_a_database_of_another_version_is_named(run: Run, engine: Engine) -> None:
+    with engine.begin() as tx:
+        tx.exec_driver_sql("DROP TABLE dispatch_rules")
+    failed = run("queues", "pause", "low")
+    assert (failed.status, "Run `millrace migrate`" in failed.err) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("broken", "words", "says"),
+    [
+        (
+            {"DATABASE_URL": "psql:secret-word"},
+            ("queues", "list"),
+            "MILLRACE_DATABASE_URL is no URL",
+        ),
+        (
+            {"DATABASE_URL": "ftp://secret-word@h/d"},
+            ("queues", "list"),
+            "MILLRACE_DATABASE_URL is no URL",
+        ),
+        ({"BROKER_URL": "amqp://me:secret-word@127.0.0.1:1/v"}, ("topology", "declare"), "broker"),
+        ({"S3_BUCKET": "no/bucket"}, ("storage", "init"), "The object store didn't do it"),
+    ],
+)
+def test_whatever_fails_is_one_line_without_secrets(
+    environment: dict[str, str], broken: dict[str, str], words: tuple[str, ...], says: str
+) -> None:
+    wrong = {f"MILLRACE_{name}": value for name, value in broken.items()}
+    failed = run_process({**environment, **wrong}, *words)
+    assert failed.status == 1
+    assert says in failed.err
+    assert len(failed.err.strip().splitlines()) == 1, failed.err
+    assert "secret-word" not in failed.err + failed.out

@@ -1,4 +1,4 @@
-"""`millrace dead-letters`: what failed for good, over all tenants, and what to do about it."""
+"""`millrace incidents`: what failed for good, over all tenants, and what to do about it."""
 
 import json
 from collections import Counter
@@ -10,7 +10,7 @@ from uuid import UUID
 import typer
 
 from app.errors import Unprocessable
-from app.terminal import AsJson, plain, safe, table, transaction, when
+from app.terminal import AsJson, answer, plain, safe, table, transaction, when
 
 if TYPE_CHECKING:
     from app.ledger.letters import IncidentFacts, Letter
@@ -66,8 +66,8 @@ def show(
         facts = incident(tx, incident_id)
         found = letters(tx, incident_id, limit=limit)
     if as_json:
-        answer = {**asdict(facts), "letters": [asdict(letter) for letter in found]}
-        typer.echo(json.dumps(answer, default=str))
+        everything = {**asdict(facts), "letters": [asdict(letter) for letter in found]}
+        typer.echo(json.dumps(everything, default=str))
         return
     _print_incident(facts)
     for letter in found:
@@ -94,23 +94,21 @@ def replay(
     option given.
     """
     chosen = _chosen(job, incident, kind, queue, code, since, until, tenant, everything=everything)
-    answer = _replay(chosen, reason=reason, rate=rate, dry_run=dry_run)
+    done = _replay(chosen, reason=reason, rate=rate, dry_run=dry_run)
     if as_json:
-        typer.echo(json.dumps(answer, default=str))
+        typer.echo(json.dumps(done, default=str))
         return
-    kinds = ", ".join(f"{kind} {number}" for kind, number in sorted(answer["by_kind"].items()))
+    kinds = ", ".join(f"{kind} {number}" for kind, number in sorted(done["by_kind"].items()))
     typer.echo(
-        f"{'would replay' if dry_run else 'replayed'} {answer['replayed']} jobs"
+        f"{'would replay' if dry_run else 'replayed'} {done['replayed']} jobs"
         + (f" ({kinds})" if kinds else "")
-        + (f", {answer['upcast']} of them upcast" if answer["upcast"] else "")
-        + (f", over {answer['seconds']:.0f} s" if rate else "")
+        + (f", {done['upcast']} of them upcast" if done["upcast"] else "")
+        + (f", over {done['seconds']:.0f} s" if rate else "")
     )
-    if answer["tasks"] or answer["tasks_left"]:
+    if done["tasks"] or done["tasks_left"]:
         verb = "would send" if dry_run else "sent"
-        typer.echo(
-            f"{verb} {answer['tasks']} tasks again, left {answer['tasks_left']} other messages"
-        )
-    for skipped in answer["skipped"]:
+        typer.echo(f"{verb} {done['tasks']} tasks again, left {done['tasks_left']} other messages")
+    for skipped in done["skipped"]:
         typer.echo(f"skipped {skipped['job_id']}: {plain(skipped['reason'])}")
 
 
@@ -137,23 +135,28 @@ def discard(
     number, more = 0, True
     while more:
         with transaction() as tx:
-            answer = close(tx, chosen, reason=reason, dry_run=dry_run)
-        number += answer.number
-        more = answer.more and not dry_run
-    facts = {"dry_run": dry_run, "discarded": number, "more": answer.more}
+            done = close(tx, chosen, reason=reason, dry_run=dry_run)
+        number += done.number
+        more = done.more and not dry_run
+    facts = {"dry_run": dry_run, "discarded": number, "more": done.more}
     line = f"{'would discard' if dry_run else 'discarded'} {number} dead letters"
-    typer.echo(json.dumps(facts) if as_json else line + (" or more" if answer.more else ""))
+    answer(facts, line + (" or more" if done.more else ""), as_json=as_json)
 
 
 @app.command()
-def resolve(incident_id: Annotated[UUID, typer.Argument(metavar="INCIDENT")], note: Note) -> None:
+def resolve(
+    incident_id: Annotated[UUID, typer.Argument(metavar="INCIDENT")],
+    note: Note,
+    as_json: AsJson = False,
+) -> None:
     """Say that the cause is mended. The next death of this cause opens the incident again."""
     from app.ledger.incidents import resolve as close
 
     _check_said(note, "--note")
     with transaction() as tx:
         close(tx, incident_id, note=note)
-    typer.echo(f"{incident_id} is resolved")
+    facts = {"id": incident_id, "state": "resolved"}
+    answer(facts, f"{incident_id} is resolved", as_json=as_json)
 
 
 @app.command()
@@ -161,6 +164,7 @@ def ignore(
     incident_id: Annotated[UUID, typer.Argument(metavar="INCIDENT")],
     note: Note,
     days: Annotated[int, typer.Option(min=1, max=3650)] = 7,
+    as_json: AsJson = False,
 ) -> None:
     """Hear no more of a cause for a while. The first death after that opens the incident again."""
     from app.ledger.incidents import ignore as close
@@ -168,7 +172,8 @@ def ignore(
     _check_said(note, "--note")
     with transaction() as tx:
         close(tx, incident_id, note=note, days=days)
-    typer.echo(f"{incident_id} is ignored for {days} days")
+    facts = {"id": incident_id, "state": "ignored", "days": days}
+    answer(facts, f"{incident_id} is ignored for {days} days", as_json=as_json)
 
 
 def _replay(

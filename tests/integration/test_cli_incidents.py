@@ -1,4 +1,4 @@
-"""`millrace dead-letters` and `millrace jobs`: an operator over all tenants."""
+"""`millrace incidents` and `millrace jobs`: an operator over all tenants."""
 
 from uuid import UUID
 
@@ -21,15 +21,15 @@ def test_the_list_shows_incidents_over_all_tenants(
     dead(engine, tenant.id, Note(), "Row 1")
     dead(engine, stranger.id, Note(), "Row 2\x1b[31m of\nmany")
     report = dead(engine, tenant.id, ReportDaily(), "No mail server")
-    said = run("dead-letters", "list")
+    said = run("incidents", "list")
     head, first, second = said.out.splitlines()
     assert head.split()[:6] == ["INCIDENT", "STATE", "SEEN", "OPEN", "TENANTS", "FIRST"]
     assert first.split()[1:5] == ["open", "1", "1", "1"]
     assert second.split()[1:5] == ["open", "2", "2", "2"]
     assert second.split(maxsplit=11)[-3:] == ["test.note", "broken", "Row 2\ufffd[31m of many"]
-    (one,) = run("dead-letters", "list", "--kind", "report.daily", "--json").json
+    (one,) = run("incidents", "list", "--kind", "report.daily", "--json").json
     assert one["id"] == str(incident_of(engine, report)["id"])
-    assert run("dead-letters", "list", "--state", "ignored", "--json").json == []
+    assert run("incidents", "list", "--state", "ignored", "--json").json == []
 
 
 def test_an_incident_is_shown_with_all_that_is_known(
@@ -42,15 +42,15 @@ def test_an_incident_is_shown_with_all_that_is_known(
             {"x": '[{"reason": "delivery_limit"}]'},
         )
     incident = incident_of(engine, job_id)["id"]
-    said = run("dead-letters", "show", incident)
+    said = run("incidents", "show", incident)
     assert f"job {job_id} of tenant {tenant.id}" in said.out
     assert "Traceback: secret internals" in said.out
     assert "KeyError in app.place:act" in said.out
     assert 'x-death   [{"reason": "delivery_limit"}]' in said.out
     assert "body      as sent\ufffd" in said.out
-    (letter,) = run("dead-letters", "show", incident, "--json").json["letters"]
+    (letter,) = run("incidents", "show", incident, "--json").json["letters"]
     assert letter["error"]["traceback"] == "Traceback: secret internals"
-    missing = run("dead-letters", "show", new_id())
+    missing = run("incidents", "show", new_id())
     assert (missing.status, "There is no incident" in missing.err) == (1, True)
 
 
@@ -68,7 +68,7 @@ def test_nothing_is_replayed_that_was_not_meant(
     run: Run, engine: Engine, tenant: Customer, words: tuple[str, ...]
 ) -> None:
     job_id = dead(engine, tenant.id, ReportDaily())
-    said = run("dead-letters", "replay", *words)
+    said = run("incidents", "replay", *words)
     assert said.status != 0
     assert said.err
     assert job_facts(engine, job_id).state == "dead"
@@ -80,7 +80,7 @@ def test_dead_jobs_are_replayed_by_filter_after_a_dry_run(
     ours = [dead(engine, tenant.id, ReportDaily()) for _ in range(3)]
     theirs = dead(engine, stranger.id, ReportDaily())
     unknown = dead(engine, tenant.id, Note())
-    words = ("dead-letters", "replay", "--tenant", tenant.id, "--rate", "2")
+    words = ("incidents", "replay", "--tenant", tenant.id, "--rate", "2")
     tried = run(*words, "--dry-run")
     assert tried.out.splitlines() == [
         "would replay 3 jobs (report.daily 3), over 1 s",
@@ -93,7 +93,7 @@ def test_dead_jobs_are_replayed_by_filter_after_a_dry_run(
     assert letter_of(engine, ours[0])["closed_reason"] == "mended"
     assert job_facts(engine, theirs).state == "dead"
     since = letter_of(engine, theirs)["last_failed_at"].isoformat()
-    rest = run("dead-letters", "replay", "--since", since, "--kind", "report.daily", "--json")
+    rest = run("incidents", "replay", "--since", since, "--kind", "report.daily", "--json")
     assert rest.json["replayed"] == 1
     assert_lawful(engine)
 
@@ -106,9 +106,9 @@ def test_a_discard_closes_letters_of_jobs_and_of_none(
     with engine.begin() as tx:
         error = job_error("undecodable", "The message is no task message.")
         bury_stray(tx, wire, kind=None, error=error, again=False)
-    refused = run("dead-letters", "discard", "--all", "--reason", " x ")
+    refused = run("incidents", "discard", "--all", "--reason", " x ")
     assert (refused.status, "--reason" in refused.err) == (1, True)
-    words = ("dead-letters", "discard", "--all", "--reason", "a drill")
+    words = ("incidents", "discard", "--all", "--reason", "a drill")
     assert run(*words, "--dry-run").out == "would discard 2 dead letters\n"
     assert letter_of(engine, job_id)["state"] == "open"
     done = run(*words, "--json").json
@@ -122,12 +122,12 @@ def test_incidents_are_resolved_and_ignored_with_a_note(
 ) -> None:
     job_id = dead(engine, tenant.id, Note())
     incident = incident_of(engine, job_id)["id"]
-    assert run("dead-letters", "resolve", incident, "--note", "mended").status == 0
+    assert run("incidents", "resolve", incident, "--note", "mended").status == 0
     assert incident_of(engine, job_id)["state"] == "resolved"
-    words = ("dead-letters", "ignore", incident, "--note", "their own server", "--days", "2")
+    words = ("incidents", "ignore", incident, "--note", "their own server", "--days", "2")
     assert run(*words).out == f"{incident} is ignored for 2 days\n"
     assert incident_of(engine, job_id)["note"] == "their own server"
-    assert run("dead-letters", "resolve", new_id(), "--note", "mended").status == 1
+    assert run("incidents", "resolve", new_id(), "--note", "mended").status == 1
 
 
 def test_one_job_is_shown_cancelled_and_retried(run: Run, engine: Engine, tenant: Customer) -> None:

@@ -1,0 +1,82 @@
+"""How a command fails: one line that says what to do, exit status 1, and no traceback.
+
+What isn't expected is a bug: its line names the error's type and not its words, which may hold a password
+or a customer's data; `MILLRACE_LOG_LEVEL=DEBUG` shows all of it.
+"""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+from pydantic import ValidationError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from app.errors import BrokerAway, MillraceError
+from app.settings import Settings
+
+_OLD_SCHEMA = frozenset({"42P01", "42703", "42883", "42P10"})
+"""A table, column, function or unique index that isn't there."""
+_NO_RIGHT = "42501"
+
+_FIXED: dict[type[Exception], str] = {
+    ArgumentError: "MILLRACE_DATABASE_URL is no URL like postgresql://user:password@host:port/database.",
+    PoolTimeoutError: "No connection to the database was free in time. `millrace doctor` says more.",
+}
+
+
+@contextmanager
+def in_one_line() -> Iterator[None]:
+    """Whatever the block raises becomes a line on standard error and SystemExit(1)."""
+    try:
+        yield
+    except Exception as error:
+        if os.environ.get("MILLRACE_LOG_LEVEL", "").upper() == "DEBUG":
+            raise
+        fail(_line(error))
+
+
+def fail(line: str) -> None:
+    """Say it, and exit with status 1."""
+    typer.echo(f"millrace: {line}", err=True)
+    sys.exit(1)
+
+
+def _line(error: Exception) -> str:
+    for kinds, line in _FIXED.items():
+        if isinstance(error, kinds):
+            return line
+    if isinstance(error, BrokerAway):
+        return f"The broker doesn't answer as it should: {error} `millrace doctor` says more."
+    if isinstance(error, MillraceError):
+        return str(error)
+    if isinstance(error, ValidationError) and error.title == Settings.__name__:
+        return settings_line(error)
+    return _of_database(error) if isinstance(error, DBAPIError) else _of_others(error)
+
+
+def settings_line(error: ValidationError) -> str:
+    """Which ones, and never their values."""
+    names = ", ".join(f"MILLRACE_{str(each['loc'][0]).upper()}" for each in error.errors())
+    return f"Settings are missing or wrong: {names}. See docs/settings.md."
+
+
+def _of_database(error: DBAPIError) -> str:
+    state = getattr(error.orig, "sqlstate", None)
+    said = (str(error.orig).strip().splitlines() or [""])[0]
+    if state in _OLD_SCHEMA:
+        return f"The database isn't at this version ({said}). Run `millrace migrate`."
+    if state == _NO_RIGHT:
+        return f"The database role may not do that: {said}."
+    if isinstance(error, OperationalError):
+        return f"The database doesn't answer: {said}"
+    return f"The database refused it: {said}"
+
+
+def _of_others(error: Exception) -> str:
+    name = type(error).__name__
+    if type(error).__module__.partition(".")[0] in {"botocore", "boto3"}:
+        return f"The object store didn't do it ({name}). `millrace doctor` says more."
+    return f"This is a bug: {name}. With MILLRACE_LOG_LEVEL=DEBUG the command shows where; report that."
