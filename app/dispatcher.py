@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from types import FrameType
 
@@ -218,7 +219,7 @@ class Dispatcher:
         self._round = Round()
         self._windows = _windows(settings)
         self._chores = chores_of(settings, self._engine, catalog, aftermaths)
-        self._depths = Depths(settings, self._engine)
+        self._depths = Depths(settings, self._engine, catalog)
         self._metrics = MetricsServer(settings, registry(Process.DISPATCHER))
 
     def stop(self, _signal: int = 0, _frame: FrameType | None = None) -> None:
@@ -227,6 +228,8 @@ class Dispatcher:
 
     def run(self) -> None:
         """Dispatch until `stop`; a lost server is waited for, never a reason to end."""
+        for total, queue in product((_DISPATCHED, _REFUSED), Queue):
+            total.labels(queue.value)  # 0 from the start on: a rate sees the first batch
         self._chores.start()
         self._show(shown=True)
         failures = 0

@@ -35,6 +35,8 @@ class Chores:
     """One thread a chore."""
 
     def __init__(self, *chores: Chore) -> None:
+        for chore in chores:
+            _FAILURES.labels(chore.name)  # 0 from the start on: a rate sees the first one rise
         self._stop = threading.Event()
         self._threads = [
             threading.Thread(target=self._run, args=(chore,), name=chore.name, daemon=True)

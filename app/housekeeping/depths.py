@@ -1,7 +1,10 @@
-"""The depth of the queues, for Prometheus: read when somebody asks, and at most every few seconds."""
+"""The depth of the queues, dead letters and the database's state, for Prometheus: read when somebody asks, and
+at most every few seconds.
+"""
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterable
 
 import structlog
@@ -13,7 +16,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.broker.dead_letters import DeadLetterQueue
 from app.broker.topology import QUEUES
 from app.errors import BrokerAway
+from app.jobs import CATALOG
+from app.ledger.contract import Catalog
 from app.ledger.depth import Depth, read_depths
+from app.ledger.standing import Standing, read_standing
 from app.logs import cause
 from app.metrics import declared
 from app.metrics.declared import Metric
@@ -22,6 +28,8 @@ from app.settings import Settings
 log = structlog.get_logger()
 
 FRESH_SECONDS = 5.0
+OTHER = "other"
+"""A kind that is in no catalog."""
 
 
 class Depths(Collector):
@@ -29,13 +37,15 @@ class Depths(Collector):
     old; the time of the last reading stays. Any number of dispatchers show the same figures.
     """
 
-    def __init__(self, settings: Settings, engine: Engine) -> None:
+    def __init__(self, settings: Settings, engine: Engine, catalog: Catalog = CATALOG) -> None:
         self._settings = settings
         self._engine = engine
+        self._catalog = catalog
         self._lock = threading.Lock()
         self._read_at = float("-inf")
         self._broker: DeadLetterQueue | None = None
         self._depths: list[Depth] = []
+        self._standing: Standing | None = None
         self._lengths: dict[str, tuple[int, int]] = {}
         self._successes: dict[str, float] = {}
 
@@ -49,7 +59,7 @@ class Depths(Collector):
             if time.monotonic() - self._read_at >= FRESH_SECONDS:
                 self._read()
                 self._read_at = time.monotonic()
-            return [*self._ledger(), *self._of_broker(), self._when()]
+            return [*self._ledger(), *self._of_standing(), *self._of_broker(), self._when()]
 
     def close(self) -> None:
         """Leave the broker."""
@@ -57,10 +67,10 @@ class Depths(Collector):
             self._leave()
 
     def _read(self) -> None:
-        self._depths, self._lengths = [], {}
+        self._depths, self._standing, self._lengths = [], None, {}
         try:
             with self._engine.connect() as tx:
-                self._depths = read_depths(tx)
+                self._depths, self._standing = read_depths(tx), read_standing(tx)
             self._successes["ledger"] = time.time()
         except SQLAlchemyError as error:
             log.warning("depths.ledger_unread", error=cause(error))
@@ -83,6 +93,19 @@ class Depths(Collector):
         yield _family(declared.QUEUE_IN_FLIGHT, states)
         ages = [(each.queue, each.oldest_seconds) for each in self._depths]
         yield _family(declared.QUEUE_OLDEST, ages)
+
+    def _of_standing(self) -> Iterable[GaugeMetricFamily]:
+        now = self._standing
+        if now is None:
+            return
+        # A message may name any task: labels are what the code knows.
+        dead: Counter[str] = Counter()
+        for kind, letters in now.dead.items():
+            dead[OTHER if kind is None or kind not in self._catalog else kind] += letters
+        yield _family(declared.DEAD_LETTERS, list(dead.items()))
+        yield _family(declared.DATABASE_CONNECTIONS, [(now.connections,)])
+        yield _family(declared.DATABASE_CONNECTIONS_MAX, [(now.max_connections,)])
+        yield _family(declared.DATABASE_OLDEST, [(now.oldest_transaction_seconds,)])
 
     def _of_broker(self) -> Iterable[GaugeMetricFamily]:
         lengths = self._lengths.items()

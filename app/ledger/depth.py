@@ -75,7 +75,7 @@ class TenantLoad:
 
 def read_depths(tx: Connection) -> list[Depth]:
     """Of every work queue. Raises OperationalError when the database takes too long."""
-    _limit(tx)
+    limit_statements(tx)
     flying = {
         (row.queue, row.state): (row.jobs, row.age)
         for row in tx.execute(_FLYING, {"counted": COUNTED})
@@ -100,10 +100,11 @@ def read_depths(tx: Connection) -> list[Depth]:
 
 def top_tenants(tx: Connection, *, limit: int) -> list[TenantLoad]:
     """The tenants with the most work due or under way, for operators: it names them all."""
-    _limit(tx)
+    limit_statements(tx)
     rows = tx.execute(_TOP, {"all": ALL_TENANTS, "counted": COUNTED, "limit": limit})
     return [TenantLoad(**row._mapping) for row in rows]  # noqa: SLF001
 
 
-def _limit(tx: Connection) -> None:
+def limit_statements(tx: Connection) -> None:
+    """In this transaction none takes longer than STATEMENT_SECONDS."""
     tx.execute(_LIMITED, {"limit": f"{int(STATEMENT_SECONDS * 1000)}ms"})

@@ -113,6 +113,31 @@ QUEUE_READ = Metric(
     "When the figures millrace_queue_* were last read; source is ledger or broker.",
     ("source",),
 )
+DEAD_LETTERS = Metric(
+    _DISPATCHER,
+    _GAUGE,
+    "millrace_dead_letters_open",
+    "Dead letters that nobody has dealt with, of incidents that are open; kind is other where it is none of ours.",
+    ("kind",),
+)
+DATABASE_CONNECTIONS = Metric(
+    _DISPATCHER,
+    _GAUGE,
+    "millrace_postgres_connections",
+    "Connections to the PostgreSQL server, whoever made them.",
+)
+DATABASE_CONNECTIONS_MAX = Metric(
+    _DISPATCHER,
+    _GAUGE,
+    "millrace_postgres_connections_max",
+    "How many connections PostgreSQL takes of others than superusers.",
+)
+DATABASE_OLDEST = Metric(
+    _DISPATCHER,
+    _GAUGE,
+    "millrace_postgres_oldest_transaction_seconds",
+    "How long the oldest transaction in our database has been open; 0 when none is.",
+)
 BATCH_JOBS = Metric(
     _DISPATCHER,
     _HISTOGRAM,

@@ -22,6 +22,7 @@ SERVICES: dict[str, Service] = COMPOSE["services"]
 OURS = {name: service for name, service in SERVICES.items() if "build" in service}
 SERVERS = {name: service for name, service in SERVICES.items() if "build" not in service}
 ONCE = {"migrate", "bucket"}
+OBSERVERS = {"prometheus", "alertmanager", "grafana"}
 WORKERS = {name: service for name, service in SERVICES.items() if name.startswith("worker-")}
 SECRETS = {
     "POSTGRES_PASSWORD",
@@ -29,6 +30,7 @@ SECRETS = {
     "S3_ACCESS_KEY_ID",
     "S3_SECRET_ACCESS_KEY",
     "FLOWER_PASSWORD",
+    "GRAFANA_PASSWORD",
     "MILLRACE_SEALING_KEYS",
 }
 FIELDS = {f"MILLRACE_{name.upper()}": field for name, field in Settings.model_fields.items()}
@@ -201,7 +203,7 @@ def test_mounted_files_exist(name: str) -> None:
     for mount in SERVICES[name].get("volumes", []):
         source = mount.split(":")[0]
         if source.startswith("."):
-            assert (ROOT / source).is_file(), source
+            assert (ROOT / source).exists(), source
         else:
             assert source in COMPOSE["volumes"], source
 
@@ -278,7 +280,7 @@ def test_logs_rotate_and_memory_is_limited(name: str) -> None:
 
 def test_only_web_pages_are_published_and_on_this_machine_only() -> None:
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
-    assert set(published) == {"web", "flower", "rabbitmq", "mail", "prometheus"}
+    assert set(published) == {"web", "flower", "rabbitmq", "mail", *OBSERVERS}
     for ports in published.values():
         assert all(port.startswith("${PUBLISH_ADDRESS:-127.0.0.1}:") for port in ports)
 
@@ -293,7 +295,7 @@ def test_data_is_on_named_volumes() -> None:
         "s3",
         "flower",
         "clamav",
-        "prometheus",
+        *OBSERVERS,
     }
 
 

@@ -1,21 +1,85 @@
-"""docs/metrics.md and infra/prometheus hold exactly what the code declares."""
+"""docs/metrics.md, infra/prometheus, infra/grafana and the runbooks hold exactly what the code declares."""
 
+import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml  # type: ignore[import-untyped]
 
-from app.metrics.declared import ALL, Process, Type
+from app.broker.topology import DEAD_LETTER_QUEUE, Queue
+from app.jobs import CATALOG
+from app.metrics.declared import ALL, Metric, Process, Type
 from app.settings import Settings
+from tests.support import promql
+from workers.runtime.metering import OUTCOMES, ROW_RESULTS
 
 ROOT = Path(__file__).resolve().parents[2]
 PROMETHEUS = ROOT / "infra" / "prometheus"
-SERIES = {
-    metric.name + ending
+RULES: list[dict[str, Any]] = [
+    rule
+    for name in ("limits", "rules", "alerts")
+    for group in yaml.safe_load((PROMETHEUS / f"{name}.yml").read_text())["groups"]
+    for rule in group["rules"]
+]
+RECORDS = {rule["record"] for rule in RULES if "record" in rule}
+SERIES: dict[str, Metric] = {
+    metric.name + ending: metric
     for metric in ALL
     for ending in (("_bucket", "_sum", "_count") if metric.type is Type.HISTOGRAM else ("",))
 }
+SCRAPED = {"job", "instance"}
+"""What Prometheus itself adds."""
+OTHERS: dict[str, set[str]] = {
+    "up": set(),
+    "ALERTS": {"alertname", "alertstate", "severity"},
+    # prometheus_client's, of every process of ours
+    "process_resident_memory_bytes": set(),
+    "process_cpu_seconds_total": set(),
+    "process_open_fds": set(),
+    "process_start_time_seconds": set(),
+    # RabbitMQ's plugin rabbitmq_prometheus
+    "rabbitmq_alarms_free_disk_space_watermark": set(),
+    "rabbitmq_alarms_memory_used_watermark": set(),
+    "rabbitmq_disk_space_available_bytes": set(),
+    "rabbitmq_disk_space_available_limit_bytes": set(),
+    "rabbitmq_process_resident_memory_bytes": set(),
+    "rabbitmq_resident_memory_limit_bytes": set(),
+    "rabbitmq_connections": set(),
+    "rabbitmq_channels": set(),
+}
+"""Series that aren't ours, with their labels. tests/incidents sees them in a real Prometheus."""
+
+
+def expressions() -> Iterator[tuple[str, str]]:
+    """Where it stands, and what is asked for."""
+    for rule in RULES:
+        yield rule.get("alert") or rule["record"], rule["expr"]
+    for path in sorted((ROOT / "infra" / "grafana" / "dashboards").glob("*.json")):
+        for panel in json.loads(path.read_text())["panels"]:
+            for target in panel.get("targets", ()):
+                yield f"{path.stem}: {panel['title']}", target["expr"]
+    for page in sorted((ROOT / "docs" / "runbooks").glob("*.md")):
+        for block in re.findall(r"```promql\n(.*?)```", page.read_text(), re.DOTALL):
+            for line in block.splitlines():
+                yield page.stem, line
+
+
+EXPRESSIONS = list(expressions())
+
+
+def labels_of(name: str) -> set[str]:
+    """Of a series of ours, a record or somebody else's; a record may have those of what it is made of."""
+    if name in SERIES:
+        bucket = {"le"} if name.endswith("_bucket") else set()
+        return {*SERIES[name].labels, *SCRAPED, *bucket}
+    if name in RECORDS:
+        made = [rule for rule in RULES if rule.get("record") == name]
+        own = {label for rule in made for label in rule.get("labels", ())}
+        return own | {label for rule in made for label in promql.grouping_labels(rule["expr"])}
+    return OTHERS.get(name, set()) | SCRAPED
 
 
 def test_the_page_lists_every_metric_as_it_is_declared() -> None:
@@ -33,24 +97,69 @@ def test_the_page_lists_every_metric_as_it_is_declared() -> None:
     assert told == declared
 
 
-@pytest.mark.parametrize("page", ["docs/metrics.md", "infra/prometheus/rules.yml"])
-def test_no_other_metric_is_named(page: str) -> None:
-    text = (ROOT / page).read_text()
-    names = set(re.findall(r"\bmillrace_\w+", text)) - {"millrace_queue_"}
+@pytest.mark.parametrize("page", ["docs/metrics.md", "docs/alerts.md"])
+def test_pages_name_no_other_metric(page: str) -> None:
+    names = set(re.findall(r"\bmillrace_\w+", (ROOT / page).read_text())) - {"millrace_queue_"}
     families = {metric.name for metric in ALL}
-    assert names <= SERIES | families, names - SERIES - families
+    assert names <= set(SERIES) | families, names - set(SERIES) - families
 
 
-def test_rules_use_labels_that_there_are_and_records_are_named_once() -> None:
-    rules = yaml.safe_load((PROMETHEUS / "rules.yml").read_text())
-    records = [rule["record"] for group in rules["groups"] for rule in group["rules"]]
+def test_records_are_named_once_and_explained() -> None:
+    records = [(rule["record"], str(rule.get("labels"))) for rule in RULES if "record" in rule]
     assert len(set(records)) == len(records)
-    page = (ROOT / "docs" / "metrics.md").read_text()
-    assert set(re.findall(r"`(millrace:[\w:]+)`", page)) == set(records)
-    for group in rules["groups"]:
-        for rule in group["rules"]:
-            used = set(re.findall(r"millrace:[\w:]+", rule["expr"]))
-            assert used <= set(records)
+    pages = "".join((ROOT / "docs" / page).read_text() for page in ("metrics.md", "alerts.md"))
+    assert set(re.findall(r"`(millrace:[\w:]+)`", pages)) == RECORDS
+
+
+@pytest.mark.parametrize(("where", "expression"), EXPRESSIONS)
+def test_expressions_ask_for_series_and_labels_that_there_are(where: str, expression: str) -> None:
+    """In rules, alerts, dashboards and runbooks."""
+    asked = promql.series(expression)
+    known = {*SERIES, *RECORDS, *OTHERS}
+    assert asked <= known, asked - known
+    labels = {label for name in asked for label in labels_of(name)}
+    assert promql.grouping_labels(expression) <= labels, where
+    for metric, label, _ in promql.matchers(expression):
+        assert label in labels_of(metric), (where, metric, label)
+
+
+def test_values_of_labels_are_those_of_the_code() -> None:
+    """Where they are few and known: outcomes, queues, chores, sources, jobs of Prometheus's."""
+    scraped = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text())["scrape_configs"]
+    known = {
+        "outcome": set(OUTCOMES),
+        "state": {"queued", "running"},
+        "source": {"ledger", "broker"},
+        "queue": {queue.value for queue in Queue} | {DEAD_LETTER_QUEUE},
+        "result": set(ROW_RESULTS),
+        "job": {config["job_name"] for config in scraped},
+    }
+    for where, expression in EXPRESSIONS:
+        for metric, label, value in promql.matchers(expression):
+            if label in known and "$" not in value:
+                assert set(value.split("|")) <= known[label], (where, metric, label, value)
+    limits = [
+        rule.get("labels", {})
+        for rule in RULES
+        if ":limit" in rule.get("record", "") or "_limit:" in rule.get("record", "")
+    ]
+    chores = set(re.findall(r'Chore\(name="(\w+)"', (ROOT / "app" / "dispatcher.py").read_text()))
+    assert {one["chore"] for one in limits if "chore" in one} == chores
+    assert {one["kind"] for one in limits if "kind" in one} <= set(CATALOG)
+    for record in ("lag", "age", "drain"):
+        queues = {
+            rule["labels"]["queue"]
+            for rule in RULES
+            if rule.get("record") == f"millrace:{record}_limit:seconds"
+        }
+        assert queues == {queue.value for queue in Queue}
+
+
+def test_an_expression_that_is_wrong_is_noticed() -> None:
+    wrong = 'sum by (quue) (rate(millrace_job_attempts_totl{outcome="done"}[5m])) > on (queue) up'
+    assert promql.series(wrong) == {"millrace_job_attempts_totl", "up"}
+    assert promql.grouping_labels(wrong) == {"quue", "queue"}
+    assert list(promql.matchers(wrong)) == [("millrace_job_attempts_totl", "outcome", "done")]
 
 
 def test_prometheus_scrapes_every_process_where_it_listens() -> None:

@@ -6,14 +6,16 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from app.housekeeping.depths import Depths
 from app.ledger.enqueue import enqueue
+from app.ledger.incidents import ignore, resolve
 from app.metrics.declared import Process
 from app.metrics.registry import registry
 from app.settings import Settings
 from tests.support.customers import Customer
+from tests.support.deaths import dead
 from tests.support.dispatching import dispatching
 from tests.support.jobs import LazyNote, Note, UrgentNote, add, add_queued, backdate
 from tests.support.metrics import Samples, measure, scrape
@@ -97,12 +99,38 @@ class TestDepths:
         measure(engine)
         assert read(depths).value("millrace_queue_due_jobs", queue="default") == 0
 
+    def test_dead_letters_that_nobody_has_dealt_with_and_the_database(
+        self, settings: Settings, engine: Engine, tenant: Customer
+    ) -> None:
+        depths = Depths(settings, engine, {Note.spec.kind: Note})
+        for job in (Note(), Note(), LazyNote()):
+            dead(engine, tenant.id, job)
+        for number in range(2):  # of these, one cause is known and one is mended
+            dead(engine, tenant.id, UrgentNote(), frame=f"app.place:{number}")
+        with engine.begin() as tx:
+            of_urgent = text("SELECT id FROM incidents WHERE kind = :kind ORDER BY frame")
+            known, mended = tx.execute(of_urgent, {"kind": UrgentNote.spec.kind}).scalars()
+            ignore(tx, known, note="known", days=1)
+            resolve(tx, mended, note="mended")
+        with engine.connect() as other:
+            other.execute(text("SELECT 1"))  # in a transaction, which stays open
+            found = read(depths)
+        letters = "millrace_dead_letters_open"
+        assert found.value(letters, kind=Note.spec.kind) == 2
+        assert found.value(letters, kind="other") == 1  # no label is what a message says
+        assert found.total(letters) == 3
+        most = found.value("millrace_postgres_connections_max")
+        assert 1 < found.value("millrace_postgres_connections") < most
+        assert 0 < found.value("millrace_postgres_oldest_transaction_seconds") < 60
+        depths.close()
+
     def test_without_the_ledger_its_figures_are_missing_and_the_others_are_not(
         self, depths: Depths, servers: Servers, database: str
     ) -> None:
         with servers.no_new_connections(database):
             found = read(depths)
         assert not found.has("millrace_queue_due_jobs", queue="default")
+        assert not found.has("millrace_postgres_connections")
         assert found.has("millrace_queue_ready_messages", queue="default")
         assert not found.has("millrace_queue_reading_timestamp_seconds", source="ledger")
 
