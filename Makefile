@@ -71,10 +71,10 @@ bench: $(STAMP) ## Run the paired benchmarks; NAME=import runs one
 	@$(PYTHON) -m bench $(NAME)
 
 lock: $(STAMP) ## Pin every dependency again, with hashes
-	@$(VENV)/bin/$(LOCK) --all-extras -o requirements/dev.txt
+	@$(VENV)/bin/$(LOCK) --all-extras --group flower -o requirements/dev.txt
 	@$(VENV)/bin/$(LOCK) --extra web -c requirements/dev.txt -o requirements/web.txt
 	@$(VENV)/bin/$(LOCK) --extra worker -c requirements/dev.txt -o requirements/worker.txt
-	@$(VENV)/bin/$(LOCK) --extra worker --extra flower -c requirements/dev.txt -o requirements/flower.txt
+	@$(VENV)/bin/$(LOCK_GROUP) --group flower -c requirements/dev.txt -o requirements/flower.txt
 	@$(VENV)/bin/$(LOCK_GROUP) --group bench -o requirements/bench.txt
 	@$(VENV)/bin/$(LOCK_GROUP) --group local-ai -c requirements/dev.txt -o requirements/local-ai.txt
 	@$(VENV)/bin/$(LOCK_GROUP) --group fuzz -o requirements/fuzz.txt

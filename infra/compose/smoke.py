@@ -228,7 +228,7 @@ class Smoke:
     def _pages(self) -> str:
         found = []
         for name, variable, path in (
-            ("flower", "FLOWER_PORT", "/workers"),
+            ("flower", "FLOWER_PORT", "/flower/workers"),
             ("rabbitmq", "RABBITMQ_PORT", "/api/overview"),
         ):
             connection = http.client.HTTPConnection(

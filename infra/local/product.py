@@ -92,6 +92,9 @@ class Product:
                 *_celery("flower", app=False),
                 f"--address={LOOPBACK}",
                 f"--port={self.flower_port}",
+                "--read_only=True",
+                "--persistent=True",
+                f"--db={self.layout.home / 'flower.db'}",
             ],
             environment={
                 "CELERY_BROKER_URL": self.settings["MILLRACE_BROKER_URL"],

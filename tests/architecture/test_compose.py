@@ -157,6 +157,19 @@ def test_no_secret_has_a_value_in_compose() -> None:
                 assert secrets or key == "MILLRACE_S3_ENDPOINT_URL", (name, key)
 
 
+def test_flower_looks_on_remembers_and_is_found_where_the_proxy_looks() -> None:
+    lines = stages("Dockerfile.worker")["flower"]
+    command = next(line for line in lines if line.startswith("CMD "))
+    options = set(json.loads(command.removeprefix("CMD ")))
+    assert {"--read_only=True", "--persistent=True", "--url_prefix=flower"} <= options
+    assert "--db=/data/flower.db" in options
+    assert SERVICES["flower"]["volumes"] == ["flower:/data"]
+    assert any("/flower/healthcheck" in line for line in lines)
+    assert "handle /flower/*" in text("infra/compose/Caddyfile")
+    locked = set(re.findall(r"^([a-z0-9-]+)==", text("requirements/flower.txt"), re.MULTILINE))
+    assert not locked & {"sqlalchemy", "boto3", "pyarrow", "numpy", "pydantic"}
+
+
 def test_flower_knows_the_broker_alone() -> None:
     environment = SERVICES["flower"]["environment"]
     assert not set(environment) & set(FIELDS)
@@ -280,7 +293,7 @@ def test_logs_rotate_and_memory_is_limited(name: str) -> None:
 
 def test_only_web_pages_are_published_and_on_this_machine_only() -> None:
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
-    assert set(published) == {"web", "flower", "rabbitmq", "mail", *OBSERVERS}
+    assert set(published) == {"web", "flower", "rabbitmq", "mail", "proxy", *OBSERVERS}
     for ports in published.values():
         assert all(port.startswith("${PUBLISH_ADDRESS:-127.0.0.1}:") for port in ports)
 
@@ -295,6 +308,7 @@ def test_data_is_on_named_volumes() -> None:
         "s3",
         "flower",
         "clamav",
+        "caddy",
         *OBSERVERS,
     }
 
