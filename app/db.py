@@ -12,10 +12,11 @@ from typing import Any
 import psycopg
 from psycopg import sql
 from psycopg.rows import TupleRow
-from sqlalchemy import Connection, Dialect, Engine, TextClause, create_engine, make_url
+from sqlalchemy import Connection, Dialect, Engine, TextClause, create_engine, event, make_url
 from sqlalchemy.exc import DBAPIError
 
 from app.settings import Settings
+from app.traces import sql as traced
 
 SESSION_OPTIONS = (
     "-c client_connection_check_interval=1s -c idle_in_transaction_session_timeout=16min"
@@ -41,7 +42,7 @@ def make_engine(
     pool shows up as an error and not as a hang.
     """
     url = make_url(sqlalchemy_url(settings))
-    return create_engine(
+    engine = create_engine(
         url,
         pool_size=pool_size,
         max_overflow=max_overflow,
@@ -53,6 +54,15 @@ def make_engine(
             "options": f"{url.query.get('options', '')} {SESSION_OPTIONS}".strip(),
         },
     )
+    if settings.otlp_endpoint is not None:
+        event.listen(engine, "do_connect", _connect_traced)
+    return engine
+
+
+def _connect_traced(
+    _dialect: Dialect, _record: object, arguments: list[Any], named: dict[str, Any]
+) -> psycopg.Connection[TupleRow]:
+    return traced.connect(*arguments, **named)
 
 
 def listen(settings: Settings, channel: str, *, application_name: str) -> psycopg.Connection:

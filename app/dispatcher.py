@@ -46,6 +46,7 @@ from app.metrics.registry import counter, gauge, histogram, registry
 from app.metrics.serving import MetricsServer
 from app.settings import Settings
 from app.storage import make_storage
+from app.traces import spans
 
 log = structlog.get_logger()
 
@@ -124,9 +125,13 @@ def publish_due(
     if not due:
         return Batch()
     groups = together(due, catalog)
+    sends = [spans.send(group) for group in groups]
     began = time.monotonic()
-    taken = publisher.publish([_message(group) for group in groups])
+    messages = [_message(group, sent) for group, sent in zip(groups, sends, strict=True)]
+    taken = publisher.publish(messages)
     seconds = time.monotonic() - began
+    for sent, ok in zip(sends, taken, strict=True):
+        sent.end(confirmed=ok)
     answers = list(zip(groups, taken, strict=True))
     if windows is not None:
         _count(windows, [group for group, ok in answers if ok])
@@ -161,7 +166,7 @@ def together(due: Sequence[DueJob], catalog: Catalog) -> list[list[DueJob]]:
     return groups
 
 
-def _message(group: Sequence[DueJob]) -> JobMessage:
+def _message(group: Sequence[DueJob], sent: spans.Sent) -> JobMessage:
     job, *companions = group
     return JobMessage(
         job_id=job.id,
@@ -169,7 +174,7 @@ def _message(group: Sequence[DueJob]) -> JobMessage:
         version=job.version,
         attempt=job.attempt + 1,
         queue=job.queue,
-        traceparent=job.traceparent,
+        traceparent=sent.traceparent,
         companions=[(one.id, one.attempt + 1) for one in companions],
     )
 
@@ -230,6 +235,7 @@ class Dispatcher:
         """Dispatch until `stop`; a lost server is waited for, never a reason to end."""
         for total, queue in product((_DISPATCHED, _REFUSED), Queue):
             total.labels(queue.value)  # 0 from the start on: a rate sees the first batch
+        spans.begin(self._settings, NAME)
         self._chores.start()
         self._show(shown=True)
         failures = 0
@@ -247,6 +253,7 @@ class Dispatcher:
         self._chores.stop()
         self._show(shown=False)
         self._engine.dispose()
+        spans.end()
         log.info("dispatcher.stopped")
 
     def _run_connected(self) -> None:

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 from fastapi import Depends, FastAPI
+from fastapi.telemetry import TelemetryConfig
 
 from app.aftermath import AFTERMATHS
 from app.api import (
@@ -50,6 +51,7 @@ from app.ledger.contract import Catalog
 from app.logs import configure_logging
 from app.settings import Settings, get_settings
 from app.storage import make_storage
+from app.traces import spans
 
 ROUTES = (
     imports,
@@ -84,6 +86,14 @@ ROUTES = (
 BEGIN_WORK = (imports, import_actions, import_preview, uploads, jobs, exports, documents)
 """What a POST to these begins is refused while too much is waiting."""
 
+NO_TELEMETRY: TelemetryConfig = {
+    "tracing": False,
+    "metrics": False,
+    "logs": False,
+    "auto_configure": False,
+}
+"""FastAPI's own puts paths and queries into its spans, and ours hold tokens: docs/decisions/0028-traces.md."""
+
 
 def create_app(
     settings: Settings | None = None,
@@ -98,14 +108,17 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        spans.begin(settings, "millrace-web")
         yield
         engine.dispose()
+        spans.end()
 
     app = FastAPI(
         title="Millrace",
         version="1",
         description="Background work for SaaS. Every accepted request is done exactly once.",
         lifespan=lifespan,
+        telemetry=NO_TELEMETRY,
     )
     app.state.engine = engine
     app.state.catalog = catalog
@@ -119,7 +132,7 @@ def create_app(
         partial(import_events.import_snapshot, engine),
         draining=lambda: bool(app.state.draining),
     )
-    app.add_middleware(HttpMetrics)
+    _watch(app, settings)
     problems.install(app)
     for module in ROUTES:
         if module in BEGIN_WORK:
@@ -131,3 +144,11 @@ def create_app(
     app.include_router(console)
     app.include_router(unsubscribe.router)
     return app
+
+
+def _watch(app: FastAPI, settings: Settings) -> None:
+    app.add_middleware(HttpMetrics)
+    if settings.otlp_endpoint is not None:
+        from app.api.http_traces import HttpTraces
+
+        app.add_middleware(HttpTraces)

@@ -235,6 +235,16 @@ class Settings(BaseSettings):
     )
     log_json: bool = True
     log_level: str = "INFO"
+    otlp_endpoint: Annotated[str | None, Field(pattern=r"^https?://[^/?#]+[^?#]*$")] = Field(
+        default=None,
+        description="The collector's OTLP/HTTP address, such as http://localhost:4318; None: no traces.",
+    )
+    trace_ratio: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.1, description="So many of all traces are recorded; 1: every one."
+    )
+    trace_url: Annotated[str | None, Field(pattern=r"^https?://.*\{trace_id\}.*$")] = Field(
+        default=None, description="Where operators look at a trace; with {trace_id} in it."
+    )
 
     @field_validator("smtp_password")
     @classmethod

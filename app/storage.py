@@ -18,6 +18,7 @@ from botocore.exceptions import (
 
 from app.object_reader import ObjectReader
 from app.settings import Settings
+from app.traces import s3 as traced
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -305,7 +306,7 @@ def _client(settings: Settings, endpoint_url: str | None) -> "S3Client":
         "when_supported" if settings.s3_checksums else "when_required"
     )
     secret = settings.s3_secret_access_key
-    return boto3.client(
+    client: S3Client = boto3.client(
         "s3",
         endpoint_url=endpoint_url,
         region_name=settings.s3_region,
@@ -322,3 +323,6 @@ def _client(settings: Settings, endpoint_url: str | None) -> "S3Client":
             max_pool_connections=16,
         ),
     )
+    if settings.otlp_endpoint is not None:
+        traced.watch(client, settings.s3_bucket)
+    return client

@@ -20,6 +20,7 @@ NAMES = {
     "import_fair": "bench.import_fair",
     "import_naive": "bench.import_naive",
     "import_scale": "bench.import_scale",
+    "overhead": "bench.overhead",
     "upload": "bench.upload",
     "throughput": "bench.throughput",
 }

@@ -58,7 +58,11 @@ class Side:
     """The process that is stopped while work is put in."""
 
     def __init__(
-        self, system: LocalSystem, engine: Engine, environment: Environment | None = None
+        self,
+        system: LocalSystem,
+        engine: Engine,
+        environment: Environment | None = None,
+        metrics_ports: Mapping[str, int] | None = None,
     ) -> None:
         self.system = system
         self.engine = engine
@@ -69,6 +73,7 @@ class Side:
             web_port=0,
             flower_port=0,
             flower_password="",
+            metrics_ports=metrics_ports or {},
         )
         self.programs = {program.name: program for program in product.programs()}
         self.worker = product.worker("worker-default", "default", CHILDREN)
@@ -195,10 +200,11 @@ def _rounds(
             console.print(
                 f"round {number + 1}: {runs[-1][0]:,.0f} against {runs[-1][1]:,.0f} jobs/s"
             )
-    return runs, alone, {"ours": _median(costs[ours]), "stock": _median(costs[stock])}
+    return runs, alone, {"ours": median_cost(costs[ours]), "stock": median_cost(costs[stock])}
 
 
-def _median(costs: Sequence[Cost]) -> Cost:
+def median_cost(costs: Sequence[Cost]) -> Cost:
+    """Part by part, and their sum."""
     parts = {part: round(median(cost[part] for cost in costs)) for part in costs[0]}
     return {**parts, "all": sum(parts.values())}
 

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from app.broker.topology import Queue
 from app.ledger.contract import JobContract, JobSpec
+from bench import overhead_switches
 from bench.throughput_row import INSERT
 from bench.throughput_stages import record_stages
 from workers.celery_app import app
@@ -36,6 +37,7 @@ class InsertRowAlone(InsertRow):
     spec: ClassVar[JobSpec] = JobSpec(kind="bench.insert_alone", queue=Queue.DEFAULT)
 
 
+overhead_switches.apply()
 stages = record_stages()
 
 

@@ -13,6 +13,7 @@ from app.ai.failures import InvalidAnswer, ProviderAway
 from app.ai.provider import Completed, Embedded, Prices, prices_of
 from app.ai.refusals import failure_of
 from app.settings import Settings
+from app.traces.outgoing import told, traced
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 CONNECT_SECONDS = 5.0
@@ -89,7 +90,12 @@ class Endpoint:
     def _post(self, path: str, body: dict[str, Any]) -> Any:
         """The answer's JSON. Raises AiFailure."""
         try:
-            with self._client.stream("POST", path, json=body) as response:
+            more: dict[str, str] = {}
+            with (
+                traced("POST", self._client.base_url, more) as span,
+                self._client.stream("POST", path, json=body, headers=more) as response,
+            ):
+                told(span, response.status_code)
                 content = self._read(response)
                 status, headers = response.status_code, response.headers
         except (httpx.ConnectError, httpx.ConnectTimeout) as away:

@@ -22,6 +22,11 @@ def route_of(scope: Scope) -> str:
     return str(getattr(scope.get("route"), "path", UNMATCHED))
 
 
+def method_of(scope: Scope) -> str:
+    """The request's, if it is one of HTTP's."""
+    return scope["method"] if scope["method"] in _METHODS else "other"
+
+
 class HttpMetrics:
     """ASGI middleware. A request that ends without an answer counts as 500, or 499 if its client had left."""
 
@@ -39,7 +44,7 @@ class HttpMetrics:
         def count(status: int) -> None:
             nonlocal counted
             counted = True
-            method = scope["method"] if scope["method"] in _METHODS else "other"
+            method = method_of(scope)
             route = route_of(scope)
             _REQUESTS.labels(method, route, str(status)).inc()
             _SECONDS.labels(method, route).observe(time.perf_counter() - began)

@@ -12,6 +12,7 @@ from app.errors import NotFound
 from app.ledger.prerequisites import Otherwise
 from app.ledger.state import State
 from app.models import Job, JobHistory, JobWait
+from app.traces.spans import trace_id_of
 
 MAX_SHOWN = 1000
 """Of the jobs that one waits for, so many are shown."""
@@ -80,7 +81,11 @@ class Prerequisite(BaseModel):
 
 
 class JobDetail(JobView):
-    """A job and its whole life, oldest first. `children` are the jobs that it began, by state."""
+    """A job and its whole life, oldest first. `children` are the jobs that it began, by state; `trace_id` is
+    the trace in which it was enqueued, where there is one.
+    """
+
+    trace_id: str | None
 
     waits_for: list[Prerequisite]
     children: dict[State, int]
@@ -106,7 +111,8 @@ def view_of(row: Row[Any]) -> JobView:
 
 def load_job(tx: Connection, tenant_id: UUID, job_id: UUID) -> JobDetail:
     """The job with its history. Raises NotFound, also for another tenant's."""
-    row = tx.execute(select_jobs(tenant_id).where(Job.id == job_id)).one_or_none()
+    query = select_jobs(tenant_id).add_columns(Job.traceparent).where(Job.id == job_id)
+    row = tx.execute(query).one_or_none()
     if row is None:
         raise NotFound(f"There is no job {job_id}.")
     history = tx.execute(
@@ -123,6 +129,7 @@ def load_job(tx: Connection, tenant_id: UUID, job_id: UUID) -> JobDetail:
     )
     return JobDetail(
         **_facts(row),
+        trace_id=trace_id_of(row.traceparent),
         waits_for=[Prerequisite(**one._mapping) for one in waits],  # noqa: SLF001
         children={State(state): number for state, number in children},
         history=[_entry(entry) for entry in history],

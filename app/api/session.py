@@ -16,6 +16,7 @@ from app.ledger.aftermath import Aftermaths
 from app.ledger.contract import Catalog
 from app.settings import Settings
 from app.storage import Storage
+from app.traces import spans
 
 _bearer = HTTPBearer(auto_error=False, description="An API key: `millrace keys create TENANT`")
 
@@ -98,6 +99,7 @@ def current_tenant(
         raise Forbidden("This is an operator's key, and no tenant's. Use a key of the tenant.")
     if tenant is None:
         raise Unauthenticated("The API key is unknown or revoked. Use one that is in force.")
+    spans.note({"millrace.tenant.id": str(tenant)})
     return tenant
 
 

@@ -21,6 +21,7 @@ from app.errors import Conflict, NotFound
 from app.ids import new_id
 from app.ledger.contract import JobContract
 from app.ledger.enqueue import Enqueued, NewJob, Place, enqueue_many
+from app.traces import spans
 
 SHARDS = 16
 """As many children may end at the same instant without waiting for each other, with some luck."""
@@ -130,7 +131,7 @@ def open_batch(
             "name": batch.name,
             "parent_id": parent_id,
             "callbacks": json.dumps(batch.callbacks),
-            "traceparent": traceparent,
+            "traceparent": spans.carried() or traceparent,
         },
     )
     tx.execute(_ADD_SHARDS, facts)

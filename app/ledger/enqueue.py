@@ -12,6 +12,7 @@ from app.ids import new_id
 from app.ledger.contract import JobContract
 from app.ledger.prerequisites import Otherwise, Prerequisites, add_edges, stand_before
 from app.ledger.state import State
+from app.traces import spans
 
 OUTBOX_CHANNEL = "millrace_outbox"
 """NOTIFY on this channel, with no payload, says that the outbox has something new."""
@@ -158,10 +159,23 @@ def enqueue_many(
 ) -> list[Enqueued]:
     """Add jobs of one tenant, in one statement where none has to wait; the answers are in the order of
     `jobs`. Raises NotFound for a job that is to be waited for and isn't there.
+
+    Where there is a current span they belong to its trace; elsewhere `traceparent` is what they come from.
     """
+    with spans.enqueuing([new.job.spec.kind for new in jobs], traceparent) as given:
+        origin = {"tenant_id": tenant_id, "parent_id": parent_id, "traceparent": given}
+        return _add(tx, tenant_id, jobs, origin, place)
+
+
+def _add(
+    tx: Connection,
+    tenant_id: UUID,
+    jobs: Sequence[NewJob],
+    origin: Mapping[str, object],
+    place: Place | None,
+) -> list[Enqueued]:
     ids = [new_id() for _ in jobs]
     rows = [_row(job_id, new) for job_id, new in zip(ids, jobs, strict=True)]
-    origin = {"tenant_id": tenant_id, "parent_id": parent_id, "traceparent": traceparent}
     awaited = {on_id for new in jobs for on_id in new.after}
     if not awaited and place is None:
         created = _insert(tx, _INSERT, rows, origin)

@@ -12,6 +12,7 @@ from app.ledger.job_error import printable
 from app.mailing.message import Envelope
 from app.mailing.refusals import CLOSING, Course, Stage, Verdict, judge_lost, judge_reply
 from app.settings import Settings, SmtpTls
+from app.traces import spans
 
 MAX_REPLY_CHARS = 500
 LOGIN_PAUSE_SECONDS = 60.0
@@ -105,7 +106,8 @@ class Mailer:
         return line
 
     def _converse(self, mail: Envelope, kept: _Line | None) -> str:
-        with self._judged(kept=kept is not None):
+        facts = {"server.address": self._settings.smtp_host}
+        with self._judged(kept=kept is not None), spans.client("SMTP", facts):
             line = kept or self._connected()
             answer = self._transact(line.smtp, mail)
             line.mails += 1

@@ -30,6 +30,7 @@ from app.outbound.errors import (
 )
 from app.outbound.wire import CheckedTransport, Deadline
 from app.settings import Settings
+from app.traces.outgoing import told, traced
 
 MAX_URL_CHARS = 2000
 DEFAULT_SECONDS = 15.0
@@ -103,12 +104,14 @@ class OutboundHttp:
         )
         asked = {"accept-encoding": "identity", "connection": "close", **(headers or {})}
         with (
+            traced(method, parsed, asked) as span,
             _translated(),
             httpx.Client(transport=transport, trust_env=False, timeout=seconds) as client,
             client.stream(
                 method, parsed, headers=asked, content=content, follow_redirects=False
             ) as response,
         ):
+            told(span, response.status_code)
             return _read(response, max_bytes, excerpt=excerpt)
 
 

@@ -293,7 +293,7 @@ def test_logs_rotate_and_memory_is_limited(name: str) -> None:
 
 def test_only_web_pages_are_published_and_on_this_machine_only() -> None:
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
-    assert set(published) == {"web", "flower", "rabbitmq", "mail", "proxy", *OBSERVERS}
+    assert set(published) == {"web", "flower", "rabbitmq", "mail", "proxy", "jaeger", *OBSERVERS}
     for ports in published.values():
         assert all(port.startswith("${PUBLISH_ADDRESS:-127.0.0.1}:") for port in ports)
 

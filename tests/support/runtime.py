@@ -69,11 +69,24 @@ class Worker:
         registration = Registration(contract, handler)  # type: ignore[arg-type]
         self._patch.setitem(registrations(), contract.spec.kind, registration)
 
-    def deliver(self, job_id: UUID, *, redelivered: bool = False) -> Disposition:
+    def deliver(
+        self,
+        job_id: UUID,
+        *,
+        redelivered: bool = False,
+        traceparent: str | None = None,
+        alone: bool = True,
+    ) -> Disposition:
         with self.runtime.engine.connect() as tx:
             sent = tx.execute(_SENT, {"job_id": job_id}).one_or_none()
         kind, attempt = sent or ("", 0)
         delivery = Delivery(
-            job_id=job_id, kind=kind, attempt=attempt, worker="test@here", redelivered=redelivered
+            job_id=job_id,
+            kind=kind,
+            attempt=attempt,
+            worker="test@here",
+            redelivered=redelivered,
+            traceparent=traceparent,
+            alone=alone,
         )
         return execute(self.runtime, delivery)

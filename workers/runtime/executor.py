@@ -25,7 +25,6 @@ from uuid import UUID
 import structlog
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import InterfaceError, OperationalError
-from structlog.contextvars import bound_contextvars
 
 from app.db import autocommit
 from app.errors import LockBusy, LostLease
@@ -42,11 +41,13 @@ from app.logs import cause
 from app.mailing.smtp import Mailer
 from app.settings import Settings
 from app.storage import Storage
+from app.traces import spans
 from workers.runtime import metering
 from workers.runtime.context import Context
 from workers.runtime.lease import LeaseKeeper
 from workers.runtime.outcome import Cancel, Dead, Done, Outcome, PermanentError, Retry, Snooze
 from workers.runtime.registry import Registration, registrations
+from workers.runtime.trail import Trail
 
 log = structlog.get_logger()
 Answer = TypeVar("Answer")
@@ -67,7 +68,8 @@ class Disposition(Enum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
     """A message as it came: `redelivered` is the broker's flag, `worker` our name in the history,
-    `attempt` the one that the message was sent for.
+    `attempt` the one that the message was sent for, `traceparent` what it carries; `alone`: it is for no
+    other job.
     """
 
     job_id: UUID
@@ -75,6 +77,8 @@ class Delivery:
     attempt: int
     worker: str
     redelivered: bool
+    traceparent: str | None = None
+    alone: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,38 +104,43 @@ class Verdict:
 
 def execute(runtime: Runtime, delivery: Delivery) -> Disposition:
     """Run one delivery to its end. Raises nothing but what ends the process."""
-    named = {"job_id": str(delivery.job_id), "kind": delivery.kind, "worker": delivery.worker}
-    with bound_contextvars(**named):  # every line that is written meanwhile has them
-        return _execute(runtime, delivery)
+    with Trail(delivery) as trail:
+        return _execute(runtime, delivery, trail)
 
 
-def _execute(runtime: Runtime, delivery: Delivery) -> Disposition:
+def _execute(runtime: Runtime, delivery: Delivery, trail: Trail) -> Disposition:
     began = time.monotonic()
     try:
-        brief = _run_brief(runtime, delivery) if _is_brief(delivery) else None
-        done = brief or _run(runtime, delivery)
+        brief = _run_brief(runtime, delivery, trail) if _is_brief(delivery) else None
+        done = brief or _run(runtime, delivery, trail)
     except LostLease:
-        metering.fruitless(delivery.kind, "lost_lease")
-        log.warning("job.lost_lease", job_id=str(delivery.job_id), kind=delivery.kind)
+        _fruitless(delivery, trail, "lost_lease")
+        log.warning("job.lost_lease")
         return Disposition.ACKNOWLEDGE
     except (OperationalError, InterfaceError) as error:
-        metering.fruitless(delivery.kind, "given_back")
-        log.warning("job.database_away", job_id=str(delivery.job_id), error=cause(error))
+        _fruitless(delivery, trail, "given_back")
+        log.warning("job.database_away", error=cause(error))
         return Disposition.GIVE_BACK
     except Exception:
         # A fault of ours. The ledger's attempt limit ends the circle that this may become.
-        metering.fruitless(delivery.kind, "given_back")
-        log.exception("job.runtime_fault", job_id=str(delivery.job_id))
+        _fruitless(delivery, trail, "given_back")
+        log.exception("job.runtime_fault")
         return Disposition.GIVE_BACK
     if done is None:
-        metering.fruitless(delivery.kind, "nothing_to_claim")
-        log.info("job.nothing_to_claim", job_id=str(delivery.job_id))
+        _fruitless(delivery, trail, "nothing_to_claim")
+        log.info("job.nothing_to_claim")
         return Disposition.ACKNOWLEDGE
     job, outcome = done
     name, seconds = type(outcome).__name__.lower(), time.monotonic() - began
     metering.settled(job, name, seconds)
-    log.info("job.settled", outcome=name, seconds=round(seconds, 3), **_ids(job))
+    trail.ended(name)
+    log.info("job.settled", outcome=name, seconds=round(seconds, 3))
     return Disposition.DEAD_LETTER if isinstance(outcome, Dead) else Disposition.ACKNOWLEDGE
+
+
+def _fruitless(delivery: Delivery, trail: Trail, outcome: str) -> None:
+    metering.fruitless(delivery.kind, outcome)
+    trail.ended(outcome)
 
 
 def _is_brief(delivery: Delivery) -> bool:
@@ -142,13 +151,16 @@ def _is_brief(delivery: Delivery) -> bool:
     return not (registration is None or delivery.redelivered) and registration.contract.spec.brief
 
 
-def _run_brief(runtime: Runtime, delivery: Delivery) -> tuple[Claimed, Outcome] | None:
+def _run_brief(
+    runtime: Runtime, delivery: Delivery, trail: Trail
+) -> tuple[Claimed, Outcome] | None:
     """Hold, run and record in one transaction; None, and nothing done, where that isn't enough."""
     with runtime.engine.connect() as tx:
         try:
             held = store.hold(tx, delivery.job_id, worker=delivery.worker)
             if held is None or held.job.kind != delivery.kind:
                 return None
+            trail.claimed(held.job)
             verdict = _judge(runtime, _context(runtime, held.job, connection=tx))
             if isinstance(verdict.outcome, Done):
                 _enqueue_children(tx, held.job, verdict.outcome.then)
@@ -172,12 +184,13 @@ def _conclude_held(
     return job, _fail(runtime, job, verdict)
 
 
-def _run(runtime: Runtime, delivery: Delivery) -> tuple[Claimed, Outcome] | None:
+def _run(runtime: Runtime, delivery: Delivery, trail: Trail) -> tuple[Claimed, Outcome] | None:
     """Claim, run and settle, the claim in a commit of its own; None when there is nothing to claim."""
     tries = count()
     job = _with_database(lambda: _claim(runtime, delivery, again=next(tries) > 0))
     if job is None:
         return None
+    trail.claimed(job)
     context = _context(runtime, job)
     try:
         with runtime.leases.keep(context):
@@ -227,7 +240,7 @@ def _attempt(runtime: Runtime, context: Context) -> Outcome:
         raise
     except LockBusy:
         context.close()
-        log.info("job.lock_busy", **_ids(job))
+        log.info("job.lock_busy")
         return _with_database(lambda: _step_back(runtime, job))
     except Exception as bad:  # noqa: BLE001 - what the end of a transaction may bring to light
         verdict = _blame(runtime, job, bad)
@@ -258,7 +271,7 @@ def _blame(runtime: Runtime, job: Claimed, bad: Exception) -> Verdict:
     if code == "soft_time_limit":
         metering.timed_out(job.kind, "soft")
     # What it says may quote the payload: it is in the ledger, with the job.
-    log.warning("job.failed", error_type=error["type"], frame=error["frame"], **_ids(job))
+    log.warning("job.failed", error_type=error["type"], frame=error["frame"])
     return Verdict(Retry(error["message"]), error)
 
 
@@ -303,6 +316,7 @@ def _fail(runtime: Runtime, job: Claimed, verdict: Verdict) -> Outcome:
     failure, error = verdict.outcome, verdict.error
     if not isinstance(failure, (Retry, Dead)) or error is None:
         raise TypeError(f"{verdict} is no failure")
+    spans.fail(error["type"] if error["code"] == "exception" else error["code"])
     return _with_database(lambda: _settle_failure(runtime, job, failure, error))
 
 
@@ -372,14 +386,3 @@ def _with_database(step: Callable[[], Answer]) -> Answer:
                 raise
             time.sleep(pause)
             pause = min(pause * 2, 2.0)
-
-
-def _ids(job: Claimed) -> dict[str, object]:
-    trace = {} if job.traceparent is None else {"trace_id": job.traceparent.split("-")[1]}
-    return {
-        "job_id": str(job.id),
-        "kind": job.kind,
-        "tenant_id": str(job.tenant_id),
-        "attempt": job.attempt,
-        **trace,
-    }

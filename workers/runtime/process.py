@@ -17,6 +17,7 @@ import structlog
 from billiard.process import active_children
 from celery import Celery, bootsteps
 from celery.signals import (
+    worker_init,
     worker_process_init,
     worker_process_shutdown,
     worker_shutting_down,
@@ -24,6 +25,7 @@ from celery.signals import (
 from kombu.asynchronous import get_event_loop
 
 from app.settings import Settings
+from app.traces import spans
 from workers.runtime.pool_metrics import PoolMetrics
 
 log = structlog.get_logger()
@@ -41,9 +43,17 @@ def install(app: Celery, settings: Settings, *, before_exit: Callable[[], None])
         before_exit()
         _exit_at_once(**signal)
 
+    def prepare_traces(**_: Any) -> None:
+        spans.prepare(settings)
+
+    def begin_traces(**_: Any) -> None:
+        spans.begin(settings, "millrace-worker")
+
     worker_process_init.connect(_die_with_parent)
     worker_process_init.connect(_relax_gc)
+    worker_process_init.connect(begin_traces, weak=False)
     worker_process_shutdown.connect(exit_now, weak=False)
+    worker_init.connect(prepare_traces, weak=False)
     Drain.seconds = settings.worker_drain_seconds
     worker_shutting_down.connect(Drain.begin)
     app.steps["worker"].add(LostChildren)

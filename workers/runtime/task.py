@@ -16,6 +16,7 @@ from app.ledger.contract import JobContract
 from app.mailing.smtp import Mailer
 from app.settings import get_settings
 from app.storage import make_storage
+from app.traces import spans
 from workers.runtime import metering, soft_limit
 from workers.runtime.executor import Delivery, Disposition, Runtime, execute
 from workers.runtime.lease import LeaseKeeper
@@ -53,9 +54,10 @@ def runtime() -> Runtime:
 
 
 def say_goodbye() -> None:
-    """Before a child ends: the mail server is told, which takes a second at most."""
+    """Before a child ends: the mail server is told, and the last spans are sent; a second each, at most."""
     if runtime.cache_info().currsize:
         runtime().mailer.close()
+    spans.end()
 
 
 def register_task(app: Celery, contract: type[JobContract]) -> None:
@@ -86,10 +88,11 @@ def _run_all(task: Task[Any, Any], kind: str, message: Mapping[str, Any]) -> Non
     except (TypeError, ValueError):
         log.error("message.without_job", kind=kind)  # noqa: TRY400 - no fault of ours
         raise Reject("no job id", requeue=False) from None
-    disposition = _execute(task, kind, *first)
+    alone = not companions
+    disposition = _execute(task, kind, *first, alone=alone)
     for companion in companions:
         # A companion's death is in the ledger; the message is the first job's, and follows that.
-        _execute(task, kind, *companion)
+        _execute(task, kind, *companion, alone=alone)
     if disposition is Disposition.DEAD_LETTER:
         raise Reject("dead", requeue=False)
 
@@ -106,7 +109,9 @@ def _jobs_of(message: Mapping[str, Any]) -> list[tuple[UUID, int]]:
     ]
 
 
-def _execute(task: Task[Any, Any], kind: str, job_id: UUID, attempt: int) -> Disposition:
+def _execute(
+    task: Task[Any, Any], kind: str, job_id: UUID, attempt: int, *, alone: bool
+) -> Disposition:
     """Run one job. Gives the message back, with all that is left of it, when the database stays away."""
     info = task.request.delivery_info or {}
     delivery = Delivery(
@@ -115,6 +120,8 @@ def _execute(task: Task[Any, Any], kind: str, job_id: UUID, attempt: int) -> Dis
         attempt=attempt,
         worker=f"{task.request.hostname}",
         redelivered=bool(info.get("redelivered")),
+        traceparent=task.request.get("traceparent"),
+        alone=alone,
     )
     disposition = execute(runtime(), delivery)
     if disposition is Disposition.GIVE_BACK:

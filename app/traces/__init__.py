@@ -1,0 +1,1 @@
+"""Traces, by OpenTelemetry. `spans` is what others use; the rest is imported only where traces are on."""
