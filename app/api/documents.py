@@ -20,8 +20,6 @@ from app.ledger.enqueue import enqueue
 
 router = APIRouter(prefix="/v1", tags=["documents"], route_class=BoundedRoute)
 
-MAX_CHARS = 200_000
-
 _CREATED: dict[int | str, dict[str, Any]] = {
     201: {
         "description": "Created.",
@@ -36,7 +34,9 @@ class DocumentRequest(Body):
     """A document to be."""
 
     title: Name
-    text: Annotated[str, Field(min_length=1, max_length=MAX_CHARS), AfterValidator(storable)]
+    text: Annotated[
+        str, Field(min_length=1, max_length=documents.MAX_CHARS), AfterValidator(storable)
+    ]
     source: Annotated[Name | None, Field(description="Where it is from, such as an address.")] = (
         None
     )
@@ -110,10 +110,15 @@ def create_document(
 
 @router.get("/documents", responses=describe(400, 422))
 def list_documents(
-    tenant_id: CurrentTenant, tx: Tx, cursor: Cursor = None, limit: Limit = 50
+    tenant_id: CurrentTenant,
+    tx: Tx,
+    source_file_id: UUID | None = None,
+    cursor: Cursor = None,
+    limit: Limit = 50,
 ) -> Page[DocumentLine]:
-    """The tenant's documents without their text, newest first."""
-    rows = documents.page(tx, tenant_id, before=decode_id_cursor(cursor), limit=limit + 1)
+    """The tenant's documents without their text, newest first; of one file where it is given."""
+    before = decode_id_cursor(cursor)
+    rows = documents.page(tx, tenant_id, file_id=source_file_id, before=before, limit=limit + 1)
     items = [DocumentLine.model_validate(row, from_attributes=True) for row in rows]
     return page_of(items, lambda item: item.id, limit)
 

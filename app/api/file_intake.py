@@ -19,6 +19,7 @@ from app.files.options import (
     VariantSpec,
     dumped,
     parse_variants,
+    settle_searchable,
     settle_text,
     settle_variants,
 )
@@ -27,6 +28,7 @@ from app.scanning import gate
 from app.settings import Settings
 
 _TEXT: dict[str, Any] = {"type": "string"}
+_FLAG: dict[str, Any] = {**_TEXT, "enum": ["true", "false"]}
 _BINARY: dict[str, Any] = {"type": "string", "format": "binary"}
 _ANSWERS = {"true": True, "1": True, "false": False, "0": False}
 DEFAULT_FILENAME = "upload"
@@ -40,7 +42,8 @@ FILE_BODY: dict[str, Any] = {
                 "properties": {
                     "file": _BINARY,
                     "variants": {**_TEXT, "description": "JSON: a list of the schema VariantSpec"},
-                    "extract_text": {**_TEXT, "enum": ["true", "false"]},
+                    "extract_text": _FLAG,
+                    "searchable": _FLAG,
                 },
             }
         },
@@ -56,25 +59,35 @@ class FileForm:
     filename: str = DEFAULT_FILENAME
     variants: list[VariantSpec] | None = None
     extract_text: bool | None = None
+    searchable: bool | None = None
 
     @property
     def names(self) -> Collection[str]:
         """See FormLike."""
-        return ("variants", "extract_text")
+        return ("variants", "extract_text", "searchable")
+
+    @property
+    def facts(self) -> tuple[object, ...]:
+        """What makes two requests with one Idempotency-Key the same."""
+        asked = (dumped(self.variants), self.extract_text)
+        return asked if self.searchable is None else (*asked, self.searchable)
 
     def take(self, name: str, value: str) -> None:
         """See FormLike."""
-        if name == "variants":
-            self.variants = parse_variants(value)
-        else:
-            self.extract_text = parse_flag(value)
+        match name:
+            case "variants":
+                self.variants = parse_variants(value)
+            case "extract_text":
+                self.extract_text = parse_flag(name, value)
+            case _:
+                self.searchable = parse_flag(name, value)
 
 
-def parse_flag(text: str) -> bool:
+def parse_flag(name: str, text: str) -> bool:
     """Raises Unprocessable (`invalid_flag`)."""
     answer = _ANSWERS.get(text.strip().lower())
     if answer is None:
-        raise Unprocessable("'extract_text' must be true or false.", code="invalid_flag")
+        raise Unprocessable(f"{name!r} must be true or false.", code="invalid_flag")
     return answer
 
 
@@ -82,9 +95,11 @@ def form_from_query(
     filename: Annotated[str, Query(max_length=255)] = DEFAULT_FILENAME,
     variants: Annotated[str | None, Query(description="As the form's part.")] = None,
     extract_text: Annotated[bool | None, Query(description="As the form's part.")] = None,
+    searchable: Annotated[bool | None, Query(description="As the form's part.")] = None,
 ) -> FileForm:
     """What a raw body has no room for."""
-    return FileForm(filename, parse_variants(variants) if variants else None, extract_text)
+    asked = parse_variants(variants) if variants else None
+    return FileForm(filename, asked, extract_text, searchable)
 
 
 FileQuery = Annotated[FileForm, Depends(form_from_query)]
@@ -99,7 +114,7 @@ def file_kind(content_type: str, settings: Settings) -> Kind[FileForm, Arrived]:
         admit=_admit,
         refuse_early=lambda _: None,
         look=partial(_look, media_type, gate.is_on(settings)),
-        facts=lambda form: (dumped(form.variants), form.extract_text),
+        facts=lambda form: form.facts,
         record=_record,
     )
 
@@ -119,6 +134,7 @@ def _look(media_type: str, scan: bool, stored: Stored[FileForm]) -> Arrived:
     with intake.open() as source:
         found = detect(source)
     check_name(found, form.filename, media_type)
+    wants_text = settle_text(found, form.extract_text)
     return Arrived(
         id=stored.id,
         filename=form.filename,
@@ -127,7 +143,8 @@ def _look(media_type: str, scan: bool, stored: Stored[FileForm]) -> Arrived:
         sha256=stored.sha256,
         type=found.name,
         variants=settle_variants(found, form.variants),
-        extract_text=settle_text(found, form.extract_text),
+        extract_text=wants_text,
+        searchable=settle_searchable(wants_text, form.searchable),
         scan=scan,
     )
 

@@ -61,6 +61,9 @@ class FileView(BaseModel):
     height: int | None
     variants: list[VariantView]
     text: TextView | None
+    searchable: bool = Field(
+        description="Whether its text becomes documents that are found by meaning."
+    )
     error: FileProblem | None
     url: str | None
     created_at: datetime
@@ -88,6 +91,7 @@ def view_of(file: StoredFile, place: Place | None = None) -> FileView:
         height=file.height,
         variants=[_variant(each, linked) for each in file.variants],
         text=_text(file),
+        searchable=file.searchable,
         error=file.error and FileProblem.model_validate(file.error),
         url=linked and linked.storage.presign(file.object_key, seconds=LINK_SECONDS),
         created_at=file.created_at,

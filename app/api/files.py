@@ -8,6 +8,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse, StreamingResponse
 
+from app.ai import documents
 from app.api.accept import accept_upload, upload_request
 from app.api.file_intake import FILE_BODY, FileQuery, file_kind
 from app.api.file_view import LINK_SECONDS, FileView, load_file, view_of
@@ -118,10 +119,13 @@ def get_text(file_id: UUID, tenant_id: CurrentTenant, tx: Tx, place: PlaceDep) -
 
 @router.delete("/files/{file_id}", status_code=204, responses=describe(404, 422))
 def delete_file(file_id: UUID, tenant_id: CurrentTenant, place: PlaceDep) -> None:
-    """Delete the file and all that was made of it. Jobs that are under way find nothing to do."""
+    """Delete the file and all that was made of it, also the documents of its text. Jobs that are under way
+    find nothing to do.
+    """
     with place.engine.begin() as tx:
         if not store.delete(tx, tenant_id, file_id):
             load_file(tx, tenant_id, file_id)
+        documents.delete_parts(tx, tenant_id, file_id)
     _delete_objects(place, tenant_id, file_id)
 
 

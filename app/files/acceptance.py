@@ -25,6 +25,7 @@ class Arrived:
     type: str
     variants: list[VariantSpec]
     extract_text: bool
+    searchable: bool
     scan: bool
 
 
@@ -44,6 +45,7 @@ def accept_file(tx: Connection, tenant_id: UUID, file: Arrived) -> None:
         sha256=file.sha256,
         type=file.type,
         text_state="waiting" if file.extract_text else None,
+        searchable=file.searchable,
     )
     store.add(tx, new, file.variants)
 

@@ -83,6 +83,17 @@ def settle_text(found: FileType, asked: bool | None) -> bool:
     return False
 
 
+def settle_searchable(extract_text: bool, asked: bool | None) -> bool:
+    """Whether the text becomes documents. Raises Unprocessable where no text will be there."""
+    if asked and not extract_text:
+        raise Unprocessable(
+            "What is found by meaning is a text, and none is taken from this file. Leave 'searchable' out, "
+            "or for a document leave out 'extract_text=false'.",
+            code="no_text",
+        )
+    return bool(asked)
+
+
 def dumped(variants: list[VariantSpec] | None) -> Any:
     """As JSON."""
     return None if variants is None else [each.model_dump() for each in variants]

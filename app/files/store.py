@@ -13,8 +13,10 @@ from app.files.options import VariantSpec
 from app.files.protocol import Made
 
 _INSERT = text("""
-    INSERT INTO files (id, tenant_id, job_id, state, filename, object_key, size, sha256, type, text_state)
-    VALUES (:id, :tenant_id, :job_id, :state, :filename, :object_key, :size, :sha256, :type, :text_state)
+    INSERT INTO files (id, tenant_id, job_id, state, filename, object_key, size, sha256, type, text_state,
+                       searchable)
+    VALUES (:id, :tenant_id, :job_id, :state, :filename, :object_key, :size, :sha256, :type, :text_state,
+            :searchable)
 """)
 _INSERT_VARIANT = text("""
     INSERT INTO file_variants (file_id, name, tenant_id, position, spec, state)
@@ -22,7 +24,7 @@ _INSERT_VARIANT = text("""
 """)
 _COLUMNS = """
     SELECT id, tenant_id, state, filename, object_key, size, sha256, type, width, height, text_state,
-           text_key, text_chars, text_truncated, text_excerpt, error, created_at
+           text_key, text_chars, text_truncated, text_excerpt, searchable, error, created_at
     FROM files
 """
 _FIND = text(f"{_COLUMNS} WHERE id = :id AND tenant_id = :tenant_id")
@@ -91,6 +93,7 @@ class NewFile:
     sha256: str
     type: str
     text_state: str | None
+    searchable: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +128,7 @@ class StoredFile:
     text_chars: int | None
     text_truncated: bool | None
     text_excerpt: str | None
+    searchable: bool
     error: dict[str, Any] | None
     created_at: datetime
     variants: tuple[Variant, ...]
@@ -194,8 +198,8 @@ def variant_done(tx: Connection, file_id: UUID, made: Made, key: str) -> None:
 
 def text_done(
     tx: Connection, file_id: UUID, *, key: str | None, text_: str, truncated: bool, excerpt: str
-) -> None:
-    """The text is in the store, or there is none."""
+) -> bool:
+    """The text is in the store, or there is none; False when the file is deleted, or has its text."""
     values = {
         "id": file_id,
         "state": "no_text" if key is None else "done",
@@ -204,7 +208,7 @@ def text_done(
         "truncated": truncated,
         "excerpt": excerpt,
     }
-    tx.execute(_TEXT_DONE, values)
+    return tx.execute(_TEXT_DONE, values).rowcount == 1
 
 
 def fail(tx: Connection, file_id: UUID, error: Mapping[str, str]) -> None:

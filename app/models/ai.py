@@ -24,10 +24,21 @@ Money = Numeric(20, 10)
 
 
 class Document(Base):
-    """A text of the tenant's. `source_file_id` names an uploaded file that it was taken from."""
+    """A text of the tenant's. `source_file_id` names an uploaded file that it was taken from; `source_part`
+    is there where we took it, counts from 1, and goes with the file.
+    """
 
     __tablename__ = "documents"
-    __table_args__ = (Index("ix_documents_tenant_id_id", "tenant_id", "id"),)
+    __table_args__ = (
+        Index("ix_documents_tenant_id_id", "tenant_id", "id"),
+        Index(
+            "ix_documents_source_file_id_source_part",
+            "source_file_id",
+            "source_part",
+            unique=True,
+            postgresql_where=text("source_file_id IS NOT NULL"),
+        ),
+    )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     tenant_id: Mapped[TenantId]
@@ -35,6 +46,7 @@ class Document(Base):
     text: Mapped[str]
     source: Mapped[str | None]
     source_file_id: Mapped[UUID | None]
+    source_part: Mapped[int | None]
     created_at: Mapped[CreatedAt]
     updated_at: Mapped[CreatedAt]
 

@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.ids import new_id
@@ -47,6 +47,8 @@ class File(Base):
     text_chars: Mapped[int | None]
     text_truncated: Mapped[bool | None]
     text_excerpt: Mapped[str | None]
+    searchable: Mapped[bool] = mapped_column(server_default=text("false"))
+    """Whether its text becomes documents that are found by meaning."""
     error: Mapped[Json | None]
     created_at: Mapped[CreatedAt]
     scanned_at: Mapped[Timestamp | None]

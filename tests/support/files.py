@@ -26,6 +26,7 @@ def accepted_file(
     data: bytes,
     *variants: dict[str, Any],
     scan: bool = False,
+    searchable: bool = False,
 ) -> UUID:
     """As `POST /v1/files` leaves it."""
     file_id = new_id()
@@ -42,6 +43,7 @@ def accepted_file(
         type=found.name,
         variants=settle_variants(found, asked),
         extract_text=settle_text(found, None),
+        searchable=searchable,
         scan=scan,
     )
     with engine.begin() as tx:
