@@ -198,6 +198,16 @@ class Settings(BaseSettings):
         default=(),
         description="Networks that customers' webhooks may point to though they are not of the internet.",
     )
+    webhook_at_once: int = Field(
+        default=8,
+        ge=1,
+        description="Deliveries of one tenant's webhooks that may be under way at once.",
+    )
+    webhook_slow_at_once: int = Field(
+        default=1,
+        ge=1,
+        description="Deliveries to slow endpoints, and to unknown ones, under way at once: of all tenants.",
+    )
     payment_webhook_secrets: Secrets = Field(
         default=(),
         description="Signing secrets of the payment provider; several while they change.",

@@ -32,6 +32,13 @@ def backoff_seconds(policy: RetryPolicy, *, attempt: int, rng: Random) -> float:
     return rng.uniform(0, ceiling) if policy.jitter else ceiling
 
 
+def tries_made(policy: RetryPolicy, *, attempt: int, max_attempts: int) -> int:
+    """How many tries that is, from 1. A snooze costs none, but raises the attempt's number and the last one's;
+    after a replay they are counted anew.
+    """
+    return max(1, policy.attempts - (max_attempts - attempt))
+
+
 def retry_delay_seconds(
     policy: RetryPolicy, *, attempt: int, rng: Random, retry_after_seconds: float = 0.0
 ) -> float | None:

@@ -11,12 +11,14 @@ from app.models.base import Base, CreatedAt, Json, TenantId, TenantRef, Timestam
 
 class WebhookEndpoint(Base):
     """Where a tenant wants to be told. `events` are types, or `*`. The secrets sign what is sent and are
-    never shown again; `failing_since` is the first failure after the last success.
+    never shown again; `failing_since` is the first failure after the last success. `pace` is how long the
+    newest attempt took, which ended at `pace_at`; `timeouts` are those in a row.
     """
 
     __tablename__ = "webhook_endpoints"
     __table_args__ = (
         CheckConstraint("state IN ('enabled', 'disabled')", name="state"),
+        CheckConstraint("pace IN ('unknown', 'quick', 'slow')", name="pace"),
         CheckConstraint("(state = 'disabled') = (disabled_at IS NOT NULL)", name="disabled_at"),
         Index("ix_webhook_endpoints_tenant_id_id", "tenant_id", "id"),
     )
@@ -33,6 +35,9 @@ class WebhookEndpoint(Base):
     disabled_reason: Mapped[str | None]
     disabled_at: Mapped[Timestamp | None]
     failing_since: Mapped[Timestamp | None]
+    pace: Mapped[str] = mapped_column(server_default="unknown")
+    pace_at: Mapped[Timestamp] = mapped_column(server_default=text("'-infinity'"))
+    timeouts: Mapped[int] = mapped_column(server_default=text("0"))
     created_at: Mapped[CreatedAt]
     updated_at: Mapped[CreatedAt]
 
@@ -84,7 +89,14 @@ class WebhookAttempt(Base):
     """One request. Without `status` and `error` it is under way, or its worker died."""
 
     __tablename__ = "webhook_attempts"
-    __table_args__ = (Index("ix_webhook_attempts_delivery_id_id", "delivery_id", "id"),)
+    __table_args__ = (
+        Index("ix_webhook_attempts_delivery_id_id", "delivery_id", "id"),
+        Index(
+            "ix_webhook_attempts_under_way",
+            "at",
+            postgresql_where=text("status IS NULL AND error IS NULL"),
+        ),
+    )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     tenant_id: Mapped[TenantRef]

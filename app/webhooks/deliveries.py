@@ -16,6 +16,7 @@ from app.ledger.job_error import printable
 _LOAD = text("""
     SELECT d.id, d.tenant_id, d.run, d.event_id, d.endpoint_id, d.state, e.type, e.data,
            e.created_at AS happened_at, p.url, p.state = 'enabled' AS is_enabled, p.secret,
+           p.pace, p.timeouts,
            CASE WHEN p.previous_secret_until > clock_timestamp() THEN p.previous_secret END
                AS previous_secret,
            clock_timestamp() AS now, d.opened_at
@@ -85,6 +86,8 @@ class Parcel:
     is_enabled: bool
     secret: bytes
     previous_secret: bytes | None
+    pace: str
+    timeouts: int
     now: datetime
     opened_at: datetime
 
@@ -106,6 +109,7 @@ class Try:
     error: str | None
     duration_ms: int
     excerpt: str | None
+    timed_out: bool = False
 
 
 def load_parcel(tx: Connection, tenant_id: UUID, delivery_id: UUID) -> Parcel | None:

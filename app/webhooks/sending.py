@@ -6,17 +6,29 @@ from datetime import UTC, datetime
 
 from standardwebhooks import Webhook
 
-from app.outbound.errors import OutboundError
+from app.outbound.errors import OutboundError, TimedOut
 from app.outbound.http import Answer, OutboundHttp
 from app.sealing import unseal
 from app.settings import Settings
 from app.webhooks.deliveries import Parcel, Try
 
 SECONDS = 15.0
+HASTY_SECONDS = 5.0
+HASTY_AFTER = 2
 EXCERPT_BYTES = 1024
 
 
-def send(settings: Settings, parcel: Parcel) -> tuple[Answer | OutboundError, Try]:
+def time_limit(parcel: Parcel, *, is_probe: bool) -> float:
+    """Seconds for one attempt. An endpoint that nobody knows yet, and one that timed out of late, hold a worker
+    for less; the breaker's probe is alone and has them all, so that one that needs ten seconds comes back.
+    """
+    is_hasty = parcel.pace == "unknown" or parcel.timeouts >= HASTY_AFTER
+    return HASTY_SECONDS if is_hasty and not is_probe else SECONDS
+
+
+def send(
+    settings: Settings, parcel: Parcel, *, seconds: float
+) -> tuple[Answer | OutboundError, Try]:
     """What came back, and its line in the log. `webhook-id` is the event's, and the same in every attempt;
     the time is now; each secret in force has a signature. Raises CannotOpen where the key is gone.
     """
@@ -30,7 +42,7 @@ def send(settings: Settings, parcel: Parcel) -> tuple[Answer | OutboundError, Tr
             parcel.url,
             headers=signed,
             content=body.encode(),
-            seconds=SECONDS,
+            seconds=seconds,
             max_bytes=EXCERPT_BYTES,
             excerpt=True,
         )
@@ -38,7 +50,10 @@ def send(settings: Settings, parcel: Parcel) -> tuple[Answer | OutboundError, Tr
         came = error
     took = round((time.monotonic() - began) * 1000)
     if isinstance(came, OutboundError):
-        return came, Try(status=None, error=str(came), duration_ms=took, excerpt=None)
+        late = isinstance(came, TimedOut)
+        return came, Try(
+            status=None, error=str(came), duration_ms=took, excerpt=None, timed_out=late
+        )
     excerpt = came.body.decode("utf-8", "replace")
     return came, Try(status=came.status, error=None, duration_ms=took, excerpt=excerpt)
 

@@ -49,7 +49,7 @@ def judge(came: Answer | OutboundError, *, now: datetime) -> Verdict:
     return Verdict(is_down=is_down, retry_after=after, reason=f"It answered {status}.")
 
 
-def give_up_reason(*, is_enabled: bool, age_seconds: float) -> str | None:
+def give_up_reason(is_enabled: bool, *, age_seconds: float) -> str | None:
     """Why nothing more is sent; None while something is."""
     if not is_enabled:
         return "The endpoint is disabled."
@@ -61,9 +61,9 @@ def snooze_seconds(retry_after: float, dice: Random) -> float:
     return max(retry_after, 1.0) * dice.uniform(1.0, 1.5)
 
 
-def pause_seconds(*, attempt: int, retry_after: float, dice: Random) -> float:
-    """Before the try after `attempt` (from 1); never shorter than the server asked."""
-    usual = PAUSES[min(attempt, len(PAUSES)) - 1]
+def pause_seconds(tries: int, *, retry_after: float, dice: Random) -> float:
+    """After so many tries (from 1); never shorter than the server asked."""
+    usual = PAUSES[min(tries, len(PAUSES)) - 1]
     return max(usual * dice.uniform(1 - SPREAD, 1 + SPREAD), retry_after)
 
 

@@ -205,8 +205,8 @@ def test_a_worker_that_dies_in_the_middle_is_in_the_log_and_it_is_sent_again(
 
     send = sending.send
 
-    def dies(settings: Settings, parcel: Parcel) -> NoReturn:
-        send(settings, parcel)
+    def dies(settings: Settings, parcel: Parcel, *, seconds: float) -> NoReturn:
+        send(settings, parcel, seconds=seconds)
         raise Killed
 
     add_endpoint(worker, tenant.id, receiver)

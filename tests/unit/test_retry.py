@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.ledger.retry import RetryPolicy, backoff_seconds, dice, retry_delay_seconds
+from app.ledger.retry import (
+    RetryPolicy,
+    backoff_seconds,
+    dice,
+    retry_delay_seconds,
+    tries_made,
+)
 
 POLICIES = st.builds(
     lambda attempts, base, times, jitter: RetryPolicy(
@@ -115,3 +121,13 @@ def test_without_jitter_the_pauses_double_up_to_the_cap() -> None:
 def test_a_policy_that_makes_no_sense_is_refused(attempts: int, base: float, cap: float) -> None:
     with pytest.raises(ValueError, match="retry policy"):
         RetryPolicy(attempts=attempts, base_seconds=base, cap_seconds=cap)
+
+
+@pytest.mark.parametrize(
+    ("attempt", "max_attempts", "tries"),
+    [(1, 5, 1), (4, 5, 4), (4, 8, 1), (7, 11, 1), (8, 8, 5), (1, 9, 1)],
+    ids=["first", "fourth", "three snoozes", "a replay", "the last", "more than there are"],
+)
+def test_a_snooze_is_no_try(attempt: int, max_attempts: int, tries: int) -> None:
+    policy = RetryPolicy(attempts=5)
+    assert tries_made(policy, attempt=attempt, max_attempts=max_attempts) == tries

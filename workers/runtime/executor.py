@@ -34,7 +34,7 @@ from app.ledger.burial import record_death
 from app.ledger.contract import JobContract, UnreadablePayload
 from app.ledger.flows import Flow, enqueue_flows
 from app.ledger.job_error import JobError, describe_exception, job_error
-from app.ledger.retry import dice, retry_delay_seconds
+from app.ledger.retry import dice, retry_delay_seconds, tries_made
 from app.ledger.state import Event, State
 from app.ledger.store import Claimed
 from app.logs import cause
@@ -327,10 +327,11 @@ def _settle_failure(
     registration = registrations().get(job.kind)
     with runtime.engine.begin() as tx:
         if isinstance(failure, Retry) and registration is not None:
-            policy = replace(registration.contract.spec.retry, attempts=job.max_attempts)
+            policy, left = registration.contract.spec.retry, job.max_attempts - job.attempt
+            tries = tries_made(policy, attempt=job.attempt, max_attempts=job.max_attempts)
             delay = retry_delay_seconds(
-                policy,
-                attempt=job.attempt,
+                replace(policy, attempts=tries + left),
+                attempt=tries,
                 rng=dice(job.id, job.attempt),
                 retry_after_seconds=failure.after_seconds,
             )
