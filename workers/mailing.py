@@ -89,7 +89,8 @@ def _not_sent(ctx: Context, entry: Entry, barrier: suppressions.Suppression) -> 
         status, why = Status.UNSUBSCRIBED, f"{entry.recipient} has unsubscribed."
     else:
         status = Status.SUPPRESSED
-        why = f"{entry.recipient} is suppressed since it was refused: {barrier.detail}"
+        what = "came back" if barrier.reason == Reason.BOUNCED else "was refused"
+        why = f"{entry.recipient} is suppressed since a mail {what}: {barrier.detail}"
     with ctx.transaction() as tx:
         record.write(tx, replace(entry, status=status, answer=why))
     return Cancel(why)

@@ -20,7 +20,7 @@ router = APIRouter(prefix="/v1", tags=["mail"])
 
 class MailView(BaseModel):
     """A mail job's mail. `waiting`: it is tried again; `refused`: for good, and `answer` says why;
-    `suppressed` and `unsubscribed`: it was not tried.
+    `suppressed` and `unsubscribed`: it was not tried; `bounced`: it was sent, and came back.
     """
 
     id: UUID
@@ -35,6 +35,12 @@ class MailView(BaseModel):
     created_at: datetime
     updated_at: datetime
     sent_at: datetime | None
+    bounce_status: Annotated[
+        str | None,
+        Field(description="What was reported later; also of a delay.", examples=["5.1.1"]),
+    ]
+    bounce_answer: str | None
+    bounced_at: datetime | None
 
 
 class SuppressionView(BaseModel):

@@ -19,7 +19,7 @@ _WRITE = text("""
     SET recipient = excluded.recipient, subject = excluded.subject, status = excluded.status,
         reply_code = excluded.reply_code, answer = excluded.answer, sent_at = excluded.sent_at,
         updated_at = clock_timestamp()
-    WHERE m.status <> 'sent'
+    WHERE m.status NOT IN ('sent', 'bounced')
 """)
 _PAGE = text("""
     SELECT * FROM mails
@@ -36,7 +36,7 @@ _AGE = text(
 
 class Status(StrEnum):
     """`waiting` for another try; `refused` for good; not even tried because the address is `suppressed`
-    or its owner `unsubscribed`.
+    or its owner `unsubscribed`; `bounced` when it was taken and came back.
     """
 
     SENT = "sent"
@@ -44,6 +44,7 @@ class Status(StrEnum):
     REFUSED = "refused"
     SUPPRESSED = "suppressed"
     UNSUBSCRIBED = "unsubscribed"
+    BOUNCED = "bounced"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +70,9 @@ class LoggedMail(Entry):
     created_at: datetime
     updated_at: datetime
     sent_at: datetime | None
+    bounce_status: str | None
+    bounce_answer: str | None
+    bounced_at: datetime | None
 
 
 def write(tx: Connection, entry: Entry) -> None:

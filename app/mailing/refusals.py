@@ -60,7 +60,7 @@ _MEND_SECONDS = 300.0
 _LOGIN_CODES = frozenset({530, 534, 535, 538})
 _SYNTAX_CODES = frozenset({500, 501, 502, 503, 504, 521, 555})
 _SENDER_REFUSED = frozenset({"5.1.7", "5.1.8"})
-_GONE = frozenset({"5.1.1", "5.1.6", "5.1.10"})
+GONE = frozenset({"5.1.1", "5.1.6", "5.1.10"})
 """No such mailbox; it moved and left no address; its domain takes no mail at all."""
 _TOO_LARGE = "5.3.4"
 _PERMANENT, _STORAGE, _FAILED = 500, 552, 554
@@ -92,7 +92,7 @@ def judge_reply(stage: Stage, code: int, text: str) -> Verdict:
         course=Course.DEAD,
         code="mail_refused",
         message=words,
-        suppress=stage is Stage.RECIPIENT and detail in _GONE,
+        suppress=stage is Stage.RECIPIENT and detail in GONE,
         reply_code=code,
     )
 

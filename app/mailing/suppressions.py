@@ -41,6 +41,7 @@ class Reason(StrEnum):
 
     REFUSED = "refused"
     UNSUBSCRIBED = "unsubscribed"
+    BOUNCED = "bounced"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,9 +57,16 @@ class Suppression:
     created_at: datetime
 
 
-def suppress(tx: Connection, tenant_id: UUID, address: str, *, detail: str) -> None:
+def suppress(
+    tx: Connection,
+    tenant_id: UUID,
+    address: str,
+    *,
+    detail: str,
+    reason: Reason = Reason.REFUSED,
+) -> None:
     """Write to the address no more; what is suppressed already stays as it was."""
-    _add(tx, tenant_id, address, topic=None, reason=Reason.REFUSED, detail=detail)
+    _add(tx, tenant_id, address, topic=None, reason=reason, detail=detail)
 
 
 def unsubscribe(tx: Connection, tenant_id: UUID, address: str, topic: Topic) -> None:

@@ -16,7 +16,8 @@ class Mail(Base):
     __table_args__ = (
         UniqueConstraint("job_id"),
         CheckConstraint(
-            "status IN ('sent', 'waiting', 'refused', 'suppressed', 'unsubscribed')", name="status"
+            "status IN ('sent', 'waiting', 'refused', 'suppressed', 'unsubscribed', 'bounced')",
+            name="status",
         ),
         Index("ix_mails_tenant_id_id", "tenant_id", "id"),
         Index("ix_mails_created_at", "created_at"),
@@ -35,6 +36,10 @@ class Mail(Base):
     created_at: Mapped[CreatedAt]
     updated_at: Mapped[CreatedAt]
     sent_at: Mapped[Timestamp | None]
+    bounce_status: Mapped[str | None]
+    """What a server reported later, such as `5.1.1`; also of a delay, after which it stays `sent`."""
+    bounce_answer: Mapped[str | None]
+    bounced_at: Mapped[Timestamp | None]
 
 
 class MailSuppression(Base):
@@ -43,7 +48,7 @@ class MailSuppression(Base):
     __tablename__ = "mail_suppressions"
     __table_args__ = (
         UniqueConstraint("tenant_id", "address", "topic", postgresql_nulls_not_distinct=True),
-        CheckConstraint("reason IN ('refused', 'unsubscribed')", name="reason"),
+        CheckConstraint("reason IN ('refused', 'unsubscribed', 'bounced')", name="reason"),
         Index("ix_mail_suppressions_tenant_id_id", "tenant_id", "id"),
     )
 
