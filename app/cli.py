@@ -16,6 +16,7 @@ import typer
 from app import (
     batches_cli,
     capacity_cli,
+    connections_cli,
     contracts_cli,
     csv_cli,
     dispatch_cli,
@@ -24,6 +25,7 @@ from app import (
     mail_cli,
     payments_cli,
     schedules_cli,
+    secrets_cli,
     tasks_cli,
     tenants_cli,
 )
@@ -63,6 +65,8 @@ app.add_typer(payments_cli.app, name="payments")
 app.add_typer(csv_cli.app, name="csv")
 app.add_typer(contracts_cli.app, name="contracts")
 app.add_typer(tasks_cli.app, name="tasks")
+app.add_typer(connections_cli.app, name="connections")
+app.add_typer(secrets_cli.app, name="secrets")
 app.add_typer(storage, name="storage")
 app.add_typer(topology_commands, name="topology")
 app.command()(capacity_cli.capacity)

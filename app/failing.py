@@ -8,14 +8,19 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import typer
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from app.errors import BrokerAway, MillraceError
 from app.settings import Settings
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 _OLD_SCHEMA = frozenset({"42P01", "42703", "42883", "42P10"})
 """A table, column, function or unique index that isn't there."""
@@ -54,13 +59,21 @@ def _line(error: Exception) -> str:
         return str(error)
     if isinstance(error, ValidationError) and error.title == Settings.__name__:
         return settings_line(error)
+    if isinstance(error, SettingsError):
+        return f"Settings can't be read: {error}. See docs/settings.md."
     return _of_database(error) if isinstance(error, DBAPIError) else _of_others(error)
 
 
 def settings_line(error: ValidationError) -> str:
     """Which ones, and never their values."""
-    names = ", ".join(f"MILLRACE_{str(each['loc'][0]).upper()}" for each in error.errors())
-    return f"Settings are missing or wrong: {names}. See docs/settings.md."
+    wrong = ", ".join(map(_wrong_setting, error.errors(include_input=False)))
+    return f"Settings are missing or wrong: {wrong}. See docs/settings.md."
+
+
+def _wrong_setting(error: "ErrorDetails") -> str:
+    """Its name; where several together are wrong, what is wrong with them."""
+    place = error["loc"]
+    return f"MILLRACE_{str(place[0]).upper()}" if place else error["msg"].rstrip(".")
 
 
 def _of_database(error: DBAPIError) -> str:

@@ -45,6 +45,16 @@ def unseal(sealed: bytes, settings: Settings, *, owner: UUID) -> str:
         ) from None
 
 
+def is_newest(sealed: bytes, settings: Settings, *, owner: UUID) -> bool:
+    """Whether the first of the keys opens it. Raises CannotSeal."""
+    first = settings.model_copy(update={"sealing_keys": settings.sealing_keys[:1]})
+    try:
+        _box(first, owner).decrypt(sealed)
+    except InvalidToken:
+        return False
+    return True
+
+
 def _box(settings: Settings, owner: UUID) -> MultiFernet:
     keys = [key.get_secret_value() for key in settings.sealing_keys]
     if not keys or any(len(key) < MIN_KEY_CHARS for key in keys):

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from app.broker.topology import Queue
+from app.terminal import AsJson, answer
 
 app = typer.Typer(no_args_is_help=True, help="Plain Celery tasks, which have no ledger.")
 
@@ -20,6 +21,7 @@ def send(
     name: Annotated[str, typer.Argument(help="Such as tasks.probe.")],
     queue: Annotated[Queue, typer.Option(help="Whose workers run it.")] = Queue.DEFAULT,
     kwargs: Annotated[str, typer.Option(help="Its arguments, a JSON object.")] = "{}",
+    as_json: AsJson = False,
 ) -> None:
     """Send a plain task, and say its id once the broker has it. `tasks.probe` shows in a worker's log."""
     from app.broker.tasks import TaskSender
@@ -34,8 +36,9 @@ def send(
         raise Unprocessable(f'{kwargs!r} is no JSON object. Use one like \'{{"word": "hello"}}\'.')
     sender = TaskSender(get_settings())
     try:
-        typer.echo(str(sender.send_by_name(name, queue=queue, kwargs=arguments)))
+        task_id = str(sender.send_by_name(name, queue=queue, kwargs=arguments))
     except ValueError as bad:
         raise Unprocessable(str(bad)) from None
     finally:
         sender.close()
+    answer({"id": task_id}, task_id, as_json=as_json)

@@ -35,6 +35,8 @@ _PAGE = text(f"""
     WHERE tenant_id = :tenant_id AND (CAST(:before AS uuid) IS NULL OR id < :before)
     ORDER BY id DESC LIMIT :limit
 """)  # noqa: S608
+_ANY = text(f"SELECT {_COLUMNS} FROM connections WHERE id = :id")  # noqa: S608
+_EVERY = text(f"SELECT {_COLUMNS} FROM connections ORDER BY id DESC LIMIT :limit")  # noqa: S608
 _EDIT = text("""
     UPDATE connections
     SET name = coalesce(:name, name), token = coalesce(:token, token),
@@ -115,7 +117,7 @@ def load(tx: Connection, tenant_id: UUID, connection_id: UUID) -> Account:
     """Raises NotFound."""
     row = tx.execute(_LOAD, {"tenant_id": tenant_id, "id": connection_id}).one_or_none()
     if row is None:
-        raise NotFound(f"There is no connection {connection_id}.")
+        raise _missing(connection_id)
     return Account(**row._mapping)  # noqa: SLF001
 
 
@@ -123,6 +125,19 @@ def page(tx: Connection, tenant_id: UUID, *, before: UUID | None, limit: int) ->
     """Newest first."""
     rows = tx.execute(_PAGE, {"tenant_id": tenant_id, "before": before, "limit": limit})
     return [Account(**row._mapping) for row in rows]  # noqa: SLF001
+
+
+def find(tx: Connection, connection_id: UUID) -> Account:
+    """For an operator: whosever it is. Raises NotFound."""
+    row = tx.execute(_ANY, {"id": connection_id}).one_or_none()
+    if row is None:
+        raise _missing(connection_id)
+    return Account(**row._mapping)  # noqa: SLF001
+
+
+def every(tx: Connection, *, limit: int) -> list[Account]:
+    """For an operator: of all tenants, newest first."""
+    return [Account(**row._mapping) for row in tx.execute(_EVERY, {"limit": limit})]  # noqa: SLF001
 
 
 def edit(
@@ -140,14 +155,14 @@ def edit(
     sealed = None if token is None else seal(token, settings, owner=connection_id)
     where = {"tenant_id": tenant_id, "id": connection_id}
     if tx.execute(_EDIT, {**facts, **changes, **where, "token": sealed}).one_or_none() is None:
-        raise NotFound(f"There is no connection {connection_id}.")
+        raise _missing(connection_id)
 
 
 def delete(tx: Connection, tenant_id: UUID, connection_id: UUID) -> None:
     """With its runs and links; contacts stay, on both sides. Raises NotFound."""
     where = {"tenant_id": tenant_id, "id": connection_id}
     if tx.execute(_DELETE, where).one_or_none() is None:
-        raise NotFound(f"There is no connection {connection_id}.")
+        raise _missing(connection_id)
     forget_rate(tx, tenant_id, scope_of(connection_id))
     forget_circuit(tx, tenant_id, scope_of(connection_id))
 
@@ -196,6 +211,10 @@ def check_active(account: Account) -> None:
             f"The connection is paused: {why} PATCH it with a new 'token' or with 'paused': false.",
             code="connection_paused",
         )
+
+
+def _missing(connection_id: UUID) -> NotFound:
+    return NotFound(f"There is no connection {connection_id}.")
 
 
 def _check_url(base_url: str, settings: Settings) -> None:

@@ -1,0 +1,95 @@
+"""`millrace connections`: other systems that contacts are kept in step with, of any tenant."""
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+from uuid import UUID
+
+import typer
+
+from app.terminal import AsJson, answer, plain, table, transaction, when
+
+if TYPE_CHECKING:
+    from app.sync.connections import Account
+
+app = typer.Typer(no_args_is_help=True, help="Connections to other systems, of any tenant.")
+
+ConnectionId = Annotated[UUID, typer.Argument(metavar="CONNECTION")]
+MAX_LISTED = 1000
+
+
+@app.command("list")
+def list_connections(
+    tenant: Annotated[str | None, typer.Argument(help="Name or id; without it, all.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show connections, the newest first, and why one is paused."""
+    from app.keys import find_tenant
+    from app.sync import connections
+
+    with transaction() as tx:
+        found = (
+            connections.every(tx, limit=MAX_LISTED)
+            if tenant is None
+            else connections.page(tx, find_tenant(tx, tenant), before=None, limit=MAX_LISTED)
+        )
+    if as_json:
+        typer.echo(json.dumps([_facts(each) for each in found], default=str))
+        return
+    rows = [
+        (
+            str(each.id),
+            str(each.tenant_id),
+            each.state,
+            when(each.synced_at),
+            each.name,
+            plain((each.error or {}).get("message", "")),
+        )
+        for each in found
+    ]
+    table(("CONNECTION", "TENANT", "STATE", "SYNCED", "NAME", ""), rows)
+
+
+@app.command()
+def pause(
+    connection_id: ConnectionId,
+    reason: Annotated[str, typer.Option(help="Its tenant sees it.")] = "Paused by an operator.",
+    as_json: AsJson = False,
+) -> None:
+    """Begin no more runs of it; one that is at work ends with its next job."""
+    from app.sync import connections
+
+    with transaction() as tx:
+        account = connections.find(tx, connection_id)
+        connections.pause(tx, account.id, code="paused_by_operator", message=reason)
+    facts = {"id": connection_id, "state": "paused"}
+    answer(facts, f"{connection_id} is paused", as_json=as_json)
+
+
+@app.command()
+def resume(connection_id: ConnectionId, as_json: AsJson = False) -> None:
+    """Let it run again. A token that its server refuses pauses it again: the tenant has to set a new one."""
+    from app.settings import get_settings
+    from app.sync import connections
+
+    with transaction() as tx:
+        account = connections.find(tx, connection_id)
+        change = {"paused": False}
+        connections.edit(tx, account.tenant_id, account.id, change, get_settings())
+    facts = {"id": connection_id, "state": "active"}
+    answer(facts, f"{connection_id} is active", as_json=as_json)
+
+
+@app.command()
+def run(connection_id: ConnectionId, as_json: AsJson = False) -> None:
+    """Begin a run, or name the one that hasn't ended."""
+    from app.sync import connections, runs
+
+    with transaction() as tx:
+        account = connections.find(tx, connection_id)
+        made = runs.start(tx, account.tenant_id, account.id)
+    facts = {"id": made.id, "connection_id": made.connection_id, "state": made.state}
+    answer(facts, f"run {made.id} is {made.state}", as_json=as_json)
+
+
+def _facts(account: "Account") -> dict[str, Any]:
+    return {name: getattr(account, name) for name in account.__dataclass_fields__}
