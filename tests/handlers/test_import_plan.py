@@ -10,6 +10,7 @@ from unittest.mock import ANY
 import pytest
 from sqlalchemy import Engine, text
 
+from app.imports import chunks as recording
 from app.imports.lifecycle import cancel_import
 from app.imports.limits import set_limits
 from app.storage import Storage
@@ -286,7 +287,7 @@ class TestCancel:
         import_id = accepted_import(engine, storage, tenant.id, FILE)
         ((job_id, _),) = dispatch(engine)
         recorded: list[int] = []
-        record = handler._record
+        record = recording.record
 
         def interrupted(*args: Any, **more: Any) -> Any:
             if len(recorded) == 2:
@@ -295,7 +296,7 @@ class TestCancel:
             recorded.append(count(engine, "import_chunks"))
             return record(*args, **more)
 
-        monkeypatch.setattr(handler, "_record", interrupted)
+        monkeypatch.setattr(recording, "record", interrupted)
         assert worker.deliver(job_id) is Disposition.ACKNOWLEDGE
         assert job_facts(engine, job_id).state == "cancelled"
         assert len(recorded) == 3

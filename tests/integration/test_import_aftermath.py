@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from app.aftermath import AFTERMATHS
+from app.imports import chunks as recording
 from app.jobs import CATALOG, ImportChunk, ImportPlan
 from app.ledger.burial import bury
 from app.ledger.cancel import cancel
@@ -207,7 +208,7 @@ class TestWhilePlanning:
     ) -> Upload:
         """One chunk is planned and dead, and the plan has stopped because of that."""
         upload = Upload(worker, engine, storage, tenant)
-        record = plan_handler._record
+        record = recording.record
         calls: list[object] = []
 
         def interrupted(*args: Any, **more: Any) -> Any:
@@ -219,7 +220,7 @@ class TestWhilePlanning:
             return record(*args, **more)
 
         with monkeypatch.context() as patch:
-            patch.setattr(plan_handler, "_record", interrupted)
+            patch.setattr(recording, "record", interrupted)
             worker.deliver(upload.plan)
         assert (upload.row["status"], upload.row["chunks_total"]) == ("failed", 1)
         assert job_facts(engine, upload.plan).state == "cancelled"
