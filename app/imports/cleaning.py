@@ -14,6 +14,7 @@ from app.imports.storable import storable, unstorable
 from app.imports.targets import Field, Target
 from app.imports.values import Column, Fault, Parsed, ValueOptions
 from app.tabular.records import Batch, Problem
+from app.tabular.regular import Records, column_of, columns_of, have_width, joined, only
 
 __all__ = ["Cleaned", "Cleaner", "Reject", "ValueOptions"]
 
@@ -44,7 +45,7 @@ class Cleaned:
     rows: list[int] = field(default_factory=list)
     columns: list[list[str]] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
-    records: list[list[str]] = field(default_factory=list)
+    records: Records = field(default_factory=list)
     key_column: str = ""
 
     @property
@@ -71,7 +72,7 @@ class Cleaned:
                 for runs in zip(*(part.columns for part in parts), strict=True)
             ],
             rejects=list(chain.from_iterable(part.rejects for part in parts)),
-            records=list(chain.from_iterable(part.records for part in parts)),
+            records=joined(part.records for part in parts),
             key_column=parts[0].key_column,
         )
 
@@ -81,7 +82,7 @@ class _Shaped:
     """The rows that have a cell for each column, and those that haven't."""
 
     rows: list[int]
-    records: list[list[str]]
+    records: Records
     rejects: list[Reject]
 
 
@@ -120,7 +121,7 @@ class Cleaner:
         """
         index, records = self._key_index, batch.records
         if self._is_regular(batch):
-            cells = [record[index] for record in records]
+            cells = column_of(records, index)
         else:
             cells = [
                 record[index]
@@ -144,7 +145,7 @@ class Cleaner:
         return result
 
     def _is_regular(self, batch: Batch) -> bool:
-        return not batch.problems and set(map(len, batch.records)) == {self._width}
+        return not batch.problems and have_width(batch.records, self._width)
 
     def _fits(self, record: list[str]) -> bool:
         if len(record) == self._width:
@@ -157,12 +158,12 @@ class Cleaner:
         """Set apart the rows that are blank, broken or of another width. A blank row is no row at all."""
         first = batch.first_row
         index = self._key_index
-        if self._is_regular(batch) and all(
-            map(str.strip, [record[index] for record in batch.records])
-        ):
+        if self._is_regular(batch) and all(map(str.strip, column_of(batch.records, index))):
             numbers = list(range(first, first + len(batch.records)))
             return _Shaped(numbers, batch.records, [])
-        shaped = _Shaped([], [], [])
+        rows: list[int] = []
+        records: list[list[str]] = []
+        rejects: list[Reject] = []
         for position, record in enumerate(batch.records):
             fault: Fault | Problem | None = batch.problems.get(position)
             if fault is None:
@@ -173,11 +174,11 @@ class Cleaner:
             if fault is not None:
                 cells = list(map(storable, record))
                 code, message = fault
-                shaped.rejects.append(Reject(first + position, None, code, message, cells))
+                rejects.append(Reject(first + position, None, code, message, cells))
             else:
-                shaped.rows.append(first + position)
-                shaped.records.append(self._padded(record))
-        return shaped
+                rows.append(first + position)
+                records.append(self._padded(record))
+        return _Shaped(rows, records, rejects)
 
     def _padded(self, record: list[str]) -> list[str]:
         missing = self._width - len(record)
@@ -191,7 +192,7 @@ class Cleaner:
         self, shaped: _Shaped, duplicates: Mapping[int, int], result: Cleaned
     ) -> dict[int, tuple[int, Fault]]:
         """Fill the columns. Returns the first fault of each row at fault, with its column's index."""
-        cells = list(zip(*shaped.records, strict=True))
+        cells = columns_of(shaped.records)
         faults: dict[int, tuple[int, Fault]] = {}
         for index, one in ((self._key_index, self._key), *self._others):
             parsed = self._parse(cells[index], one)
@@ -269,5 +270,5 @@ def _part(
     result.rejects.sort(key=attrgetter("row_number"))
     good = [position not in faults for position in range(len(shaped.rows))]
     result.rows = list(compress(shaped.rows, good))
-    result.records = list(compress(shaped.records, good))
+    result.records = only(shaped.records, good)
     result.columns = [list(compress(column, good)) for column in result.columns]

@@ -19,6 +19,7 @@ from app.imports.cleaning import Cleaner
 from app.imports.duplicates import FirstRowWins, Hashes, Rows, hash_keys
 from app.imports.reading import Reader
 from app.tabular.batch import Batch
+from app.tabular.regular import filled
 
 NOTHING_RECORDED = Recorded(0, 0, 0)
 STEP_CHUNKS = 64
@@ -141,13 +142,13 @@ class Planner:
         recorded = max(0, min(self._behind.next_row - batch.first_row, len(batch.records)))
         if recorded == len(batch.records) and self._keys.count > STEP_ROWS:
             self._keys.flush(known)
-        filled = sum(map(bool, batch.records))
-        self._count(filled)
+        rows = filled(batch.records)
+        self._count(rows)
         if recorded < len(batch.records):
-            self._fill(_without(batch, recorded), filled)
+            self._fill(_without(batch, recorded), rows)
 
-    def _count(self, filled: int) -> None:
-        self._rows += filled
+    def _count(self, rows: int) -> None:
+        self._rows += rows
         if self._rows > self._max_rows:
             raise Unprocessable(
                 f"The file has more than {self._max_rows:,} rows, which is the limit. "
@@ -155,13 +156,13 @@ class Planner:
                 code="too_many_rows",
             )
 
-    def _fill(self, batch: Batch, filled: int) -> None:
+    def _fill(self, batch: Batch, rows: int) -> None:
         cut = self._cut
         if not cut.rows:
             cut.first_row = batch.first_row
             cut.start = cut.start or batch.start
         cut.rows += len(batch.records)
-        cut.filled += filled
+        cut.filled += rows
         if self._keep:
             cut.batches.append(batch)
             cut.chars += sum(map(len, chain.from_iterable(batch.records)))

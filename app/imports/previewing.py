@@ -23,6 +23,7 @@ from app.imports.targets import Target
 from app.tabular.batch import Batch
 from app.tabular.detect import open_table
 from app.tabular.layout import Layout
+from app.tabular.regular import filled
 
 ROWS = 100
 SAMPLES = 5
@@ -89,7 +90,7 @@ def read_beginning(
     found = 0
     for batch in table.batches():
         batches.append(batch)
-        found += sum(map(bool, batch.records))
+        found += filled(batch.records)
         if found >= SAMPLE_ROWS:
             break
     else:
@@ -190,7 +191,7 @@ def _clean(cleaner: Cleaner, batches: Sequence[Batch]) -> Cleaned:
     left = ROWS
     for batch in batches:
         first = _first_rows(batch, left)
-        left -= sum(map(bool, first.records))
+        left -= filled(first.records)
         duplicates: dict[int, int] = {}
         for number, key in enumerate(cleaner.keys(first), first.first_row):
             if key and winners.setdefault(key, number) != number:
@@ -215,7 +216,7 @@ def _first_rows(batch: Batch, count: int) -> Batch:
 
 def _drop_last(batch: Batch) -> None:
     if batch.records:
-        batch.records.pop()
+        batch.records = batch.records[:-1]
         batch.problems.pop(len(batch.records), None)
 
 

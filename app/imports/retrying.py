@@ -210,12 +210,13 @@ class RetryReader:
         """The batch in the first file's columns, under its numbers."""
         numbers = [self._number(record) for record in batch.records]
         known = self._find([number for number in numbers if number])
+        restored: list[list[str]] = []
         read = Read(
-            Batch(batch.first_row, [], dict(batch.problems), batch.end),
+            Batch(batch.first_row, restored, dict(batch.problems), batch.end),
             [number or 0 for number in numbers],
         )
         for position, record in enumerate(batch.records):
-            read.batch.records.append(
+            restored.append(
                 self._restore(read, position, record, known.get(numbers[position] or 0))
                 if record
                 else record

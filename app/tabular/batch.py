@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from app.tabular.regular import Records
+
 
 class Problem(NamedTuple):
     """Why a record can't be taken as it is; its cells are what could be read."""
@@ -17,7 +19,7 @@ class Batch:
 
     first_row: int
     """Number of `records[0]`."""
-    records: list[list[str]]
+    records: Records
     problems: dict[int, Problem] = field(default_factory=dict)
     """By index in `records`."""
     end: int = 0

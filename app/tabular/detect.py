@@ -102,10 +102,10 @@ def _layout_of_block(
     grammar, scored = find_grammar(text[separator.end() :] if separator else text, hints)
     if grammar.escape != "\0":
         text = text.replace("\0", "")
-    records = parse(text, grammar, 0, final=final).records
+    records = list(parse(text, grammar, 0, final=final).records)
     width = table_width(records[1:] if separator else records)
     _check_columns(width)
-    records = parse(text, grammar, width, final=final, fits=nothing).records
+    records = list(parse(text, grammar, width, final=final, fits=nothing).records)
     if separator:
         records[0] = []
     doubts = [*found.doubts, *_doubtful(grammar, scored, hints)]

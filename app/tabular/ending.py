@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 
 from app.tabular.kinds import EMPTY, TEXT, TYPED, agreement, kind
+from app.tabular.regular import have_width
 
 _TOTAL = re.compile(
     r"(?:(?:grand|sub|overall|column)[ -]?)?(?:totals?|totaux|total général|gesamt|insgesamt|summe|sum|"
@@ -55,7 +56,7 @@ class Ending:
 
     def is_regular(self, records: Records) -> bool:
         """Whether every record has the table's width, and none is blank."""
-        return set(map(len, records)) == {self._width}
+        return have_width(records, self._width)
 
     def _begins_another(self, records: Records, blank: int) -> bool:
         """After a blank record: a header of something else, and no more rows of ours below it."""

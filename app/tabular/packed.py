@@ -19,4 +19,5 @@ def load(data: bytes) -> Iterator[Batch]:
 
 
 def _plain(batch: Batch) -> list[object]:
-    return [batch.first_row, batch.records, batch.problems, batch.start, batch.end, batch.repaired]
+    records = list(batch.records)
+    return [batch.first_row, records, batch.problems, batch.start, batch.end, batch.repaired]

@@ -22,6 +22,7 @@ from app.tabular.lenient import (
     reread_unbalanced,
     swallows,
 )
+from app.tabular.regular import Records, read_regular
 
 _BUDGET_FACTOR = 8
 _LEAST_BUDGET = 512 * 1024
@@ -33,7 +34,7 @@ _MOST_LEFT = 8
 class Parsed:
     """The records of a block, and how many of its lines they took."""
 
-    records: list[list[str]] = field(default_factory=list)
+    records: Records = field(default_factory=list)
     starts: list[int] | None = None
     """Index of each record's first line; None where record i is line i."""
     lines: int = 0
@@ -66,6 +67,9 @@ def parse(
     With `settle` the first one isn't left out, whatever it looks like. `fits` tells whether cells that
     were read in another manner than the file's have the file's kinds of values.
     """
+    plain = read_regular(text, grammar, width)
+    if plain is not None:
+        return Parsed(plain, lines=len(plain), total=len(plain), regular=True)
     prepared, delimiter = grammar.prepare(text)
     reader = grammar.reader(io.StringIO(prepared, newline=""), delimiter)
     try:
@@ -122,7 +126,8 @@ class _Careful:
         self._budget = Budget(max(_BUDGET_FACTOR * len(text), _LEAST_BUDGET))
         self._minor = _minor_ends(self._lines)
         self._offsets: list[int] = []
-        self._out = Parsed(starts=[], total=len(self._lines))
+        self._records: list[list[str]] = []
+        self._out = Parsed(self._records, starts=[], total=len(self._lines))
 
     def run(self) -> Parsed:
         at = 0
@@ -132,7 +137,7 @@ class _Careful:
         if not self._final:
             self._leave_damaged_end()
         self._out.repaired = sum(self._damaged.values())
-        self._out.records = self._grammar.restore(self._out.records, self._delimiter)
+        self._out.records = self._grammar.restore(self._records, self._delimiter)
         return self._out
 
     def _leave_damaged_end(self) -> None:
@@ -141,14 +146,14 @@ class _Careful:
         How they read may depend on the record after them. A reader that is given the lines up to here
         only must not see another one.
         """
-        keep = len(self._out.records)
+        keep = len(self._records)
         least = max(1, keep - _MOST_LEFT)
         while keep > least and keep - 1 in self._damaged:
             keep -= 1
-        if keep - 1 in self._damaged or keep == len(self._out.records):
+        if keep - 1 in self._damaged or keep == len(self._records):
             return
         self._out.lines = self._out.line_of(keep)
-        del self._out.records[keep:]
+        del self._records[keep:]
         for gone in (self._damaged, self._out.problems):
             for index in [each for each in gone if each >= keep]:
                 del gone[index]
@@ -191,14 +196,14 @@ class _Careful:
         return swallows(self._inner, self._lines, first, taken, self._width, self._budget)
 
     def _keep_damaged(self, cells: list[str], first: int, *, sound: bool = True) -> None:
-        self._damaged[len(self._out.records)] = sound
+        self._damaged[len(self._records)] = sound
         self._keep(cells, first, None if sound else _broken(self._grammar))
 
     def _keep(self, cells: list[str], first: int, problem: Problem | None = None) -> None:
         if problem is not None:
-            self._out.problems[len(self._out.records)] = problem
+            self._out.problems[len(self._records)] = problem
         assert self._out.starts is not None
-        self._out.records.append(cells)
+        self._records.append(cells)
         self._out.starts.append(first)
 
     def _read_again(self, cells: list[str], first: int, after: int) -> int:

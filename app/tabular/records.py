@@ -17,6 +17,7 @@ from app.tabular.foreign import nothing
 from app.tabular.grammar import Grammar
 from app.tabular.layout import Layout
 from app.tabular.parsing import Parsed, parse
+from app.tabular.regular import Records
 from app.tabular.touch_up import TouchUp, fits_kinds
 
 __all__ = ["Batch", "LineTooLong", "Problem", "read_range"]
@@ -79,8 +80,10 @@ class RecordReader:
             records, problems = parsed.records, parsed.problems
             if not self._decode.was_clean:
                 problems = problems | undecoded(records, self._decode.encoding)
-            touched = self._touch_up(records, text) if self._touch_up else 0
-            repaired = parsed.repaired + touched
+            repaired = parsed.repaired
+            if self._touch_up:
+                records, touched = self._touch_up(records, text)
+                repaired += touched
             start = self._window.position
             self._window.advance(_bytes_of(block, parsed, len(records)))
             end = self._window.position
@@ -135,7 +138,7 @@ class Cut:
         if count < len(batch.records):
             batch.end = batch.start + _bytes_of(self.block, self.parsed, count)
             batch.problems = {at: each for at, each in batch.problems.items() if at < count}
-            del batch.records[count:]
+            batch.records = batch.records[:count]
 
 
 class Window:
@@ -201,7 +204,7 @@ class Decoder:
         return text
 
 
-def undecoded(records: list[list[str]], encoding: str) -> dict[int, Problem]:
+def undecoded(records: Records, encoding: str) -> dict[int, Problem]:
     """A problem for each record with lone surrogates."""
     return {
         index: Problem(

@@ -10,6 +10,7 @@ from app.tabular.batch import Batch
 from app.tabular.ending import Ending
 from app.tabular.layout import Layout
 from app.tabular.records import Cut, RecordReader
+from app.tabular.regular import Records
 from app.tabular.transcoding import AsUtf8
 
 _OVERLAP = 6
@@ -45,7 +46,7 @@ class Table:
         """Holds a batch back where its end may be the beginning of a footer or of another table."""
         ending = Ending(self.layout.columns, self.layout.kinds)
         held: list[Cut] = []
-        tail: list[list[str]] = []
+        tail: Records = []
         for cut in reader.cuts():
             records = cut.batch.records
             held.append(cut)

@@ -1,12 +1,12 @@
 """Records of the right width that are not rows all the same, or were written in another manner."""
 
 from collections.abc import Sequence
-from operator import itemgetter
 
 from app.tabular.foreign import Fits, anything
 from app.tabular.grammar import Grammar
 from app.tabular.kinds import TYPED, agreement
 from app.tabular.layout import Layout
+from app.tabular.regular import Records, Regular, column_of
 
 _MIN_WIDTH = 3
 _SPACES = " \U0010ffff"
@@ -43,22 +43,38 @@ class TouchUp:
         self._blanks = _blank_marks(self._grammar, self._width)
         self._other_quote = "'" if self._grammar.quote == '"' else '"'
 
-    def __call__(self, records: list[list[str]], text: str) -> int:
-        """Changes the records of a text in place; the number of those that were repaired.
+    def __call__(self, found: Records, text: str) -> tuple[Records, int]:
+        """The records of a text as they are to be taken, and the number of those that were repaired.
 
         The text is searched first, which costs little; the records are looked at only where that finds
         something.
         """
         spaces = f"{self._grammar.delimiter} " in text or self._width < _MIN_WIDTH
-        spaces = spaces and _lowest(records, min(1, self._width - 1)) <= _SPACES
-        if spaces or any(mark in text for mark in self._blanks):
+        spaces = spaces and _lowest(found, min(1, self._width - 1)) <= _SPACES
+        blanks = spaces or self._may_have_blanks(found, text)
+        headings = self._may_have_headings(found, text)
+        quotes = self._may_be_quoted(text)
+        if not (blanks or headings or quotes):
+            return found, 0
+        records = list(found)
+        if blanks:
             self.empty_blanks(records)
-        if any(heading in text for heading in self._headings):
+        if headings:
             for index, record in enumerate(records):
                 if record == self._columns:
                     records[index] = []
-        spaced = self._spaced(records) if spaces else 0
-        return spaced + self._quoted(records, text)
+        repaired = self._spaced(records) if spaces else 0
+        return records, repaired + (self._quoted(records) if quotes else 0)
+
+    def _may_have_blanks(self, found: Records, text: str) -> bool:
+        if isinstance(found, Regular) and all(map(str.strip, found.columns[0])):
+            return False
+        return any(mark in text for mark in self._blanks)
+
+    def _may_have_headings(self, found: Records, text: str) -> bool:
+        if isinstance(found, Regular) and self._columns[0] not in found.columns[0]:
+            return False
+        return any(heading in text for heading in self._headings)
 
     def empty_blanks(self, records: list[list[str]]) -> None:
         """An empty list in place of each record with nothing but spaces in it."""
@@ -88,15 +104,13 @@ class TouchUp:
             return cell[1:-1].replace(quote * 2, quote)
         return cell
 
-    def _quoted(self, records: list[list[str]], text: str) -> int:
+    def _may_be_quoted(self, text: str) -> bool:
+        quote = self._other_quote
+        return quote in text and self._width > 1 and quote + self._grammar.delimiter + quote in text
+
+    def _quoted(self, records: list[list[str]]) -> int:
         """A row all of whose cells have the other kind of quotes around them."""
         quote = self._other_quote
-        if (
-            quote not in text
-            or self._width == 1
-            or quote + self._grammar.delimiter + quote not in text
-        ):
-            return 0
         found = 0
         for index, record in enumerate(records):
             if record and record[0][:1] == quote and self._is_wrapped(record):
@@ -111,10 +125,10 @@ class TouchUp:
         )
 
 
-def _lowest(records: list[list[str]], column: int) -> str:
+def _lowest(records: Records, column: int) -> str:
     """The least cell of a column: above _SPACES only if none is empty or begins with a space."""
     try:
-        return min(map(itemgetter(column), records), default="")
+        return min(column_of(records, column), default="")
     except IndexError:
         return ""
 

@@ -2,7 +2,7 @@
 
 import pytest
 from email_validator import EmailNotValidError, validate_email
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from app.imports.values import Column, Email, Parsed, ValueOptions
@@ -118,3 +118,22 @@ def test_an_address_is_its_own_key() -> None:
     """What is stored is what makes two rows the same, so reading it again changes nothing."""
     good = [value for value in answers(parse(*ODD)) if value]
     assert answers(parse(*good)) == good
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    before=st.lists(st.text(st.sampled_from('ab.@-+ \né"A'), max_size=6), min_size=1, max_size=5)
+)
+@example(before=["a", ".a"])
+@example(before=["a.", "a"])
+@example(before=["a", "b..c"])
+@example(before=["a", "", "b"])
+@example(before=["a@b.co@a", "b"])
+@example(before=["a", "a b"])
+@example(before=["a" * 61])
+@example(before=["a" * 65])
+def test_a_column_of_one_domain_that_is_known_gets_them_too(before: list[str]) -> None:
+    assert answers(parse("it.is@b.co")) == ["it.is@b.co"]
+    cells = [f"{one}@b.co" for one in before]
+    cells = [cell for cell in cells if unguarded(cell.strip()) == cell.strip()]
+    assert answers(parse(*cells)) == [library(cell) for cell in cells]

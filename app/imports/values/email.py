@@ -6,6 +6,7 @@ both ways equal.
 """
 
 import re
+from itertools import repeat
 from typing import ClassVar
 
 from email_validator import SPECIAL_USE_DOMAIN_NAMES
@@ -21,6 +22,9 @@ _SHORT = 65
 _SHORT_LINES = re.compile(rf"^(?:{_PLAIN}|.*)$", re.MULTILINE)
 _LINES = re.compile(rf"^(?:(?=.{{1,254}}$)(?=[^@\n]{{1,64}}@){_PLAIN}|.*)$", re.MULTILINE)
 """Match every line, of which the group is the domain: empty where the address isn't plain."""
+_LOCALS = re.compile(r"[a-z0-9!#$%&'*+/=?^_`{|}~.\n-]+")
+_WRONG_DOTS = ("\n\n", "\n.", ".\n", "..")
+"""In what comes before the @ of the addresses, a line each: these make one that isn't a dot-atom."""
 _LABEL = r"(?!..--)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _PLAIN_DOMAIN = re.compile(rf"(?:{_LABEL}\.)+{_LABEL}(?<=[a-z])")
 _SPECIAL = tuple(f".{name}" for name in SPECIAL_USE_DOMAIN_NAMES)
@@ -40,6 +44,8 @@ class Email(FieldType):
             return _one_by_one(column.cells)
         lines = column.lines().lower()
         values = lines.split("\n")
+        if _are_plain(lines, values):
+            return Parsed(values)
         long = max(map(len, values), default=0) > _SHORT
         domains = (_LINES if long else _SHORT_LINES).findall(lines)
         if _good.issuperset(domains):
@@ -58,6 +64,19 @@ class Email(FieldType):
 
 _good: set[str] = set()
 """Domains that the library takes, and leaves as they are."""
+
+
+def _are_plain(lines: str, values: list[str]) -> bool:
+    """Whether the column has nothing but plain addresses of domains that have been met. False says nothing."""
+    if set(map(str.count, values, repeat("@"))) != {1} or max(map(len, values)) > _SHORT:
+        return False
+    pieces = lines.replace("\n", "@").split("@")
+    locals_ = "\n".join(pieces[::2])
+    return (
+        _good.issuperset(pieces[1::2])
+        and _LOCALS.fullmatch(locals_) is not None
+        and not any(wrong in f"\n{locals_}\n" for wrong in _WRONG_DOTS)
+    )
 
 
 def _learn(domains: list[str]) -> None:
