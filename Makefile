@@ -25,12 +25,13 @@ SEED ?= 1
 JOBS ?= 10000
 FAULTS ?=
 BREAK ?=
+ONLY ?=
 SECONDS ?= 60
 # Tests run side by side, a file at a time, and each process has servers of its own. Half of a test's time is
 # waiting, so there are more of them than cores.
 PROCESSES ?= $(shell cores=$$(getconf _NPROCESSORS_ONLN); echo $$(( cores < 5 ? cores + 1 : 6 )))
 
-.PHONY: help demo up down test lint contracts chaos bench fuzz local-ai lock clean
+.PHONY: help demo up down test lint contracts chaos incidents bench fuzz local-ai lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 10
@@ -59,6 +60,9 @@ contracts: $(STAMP) ## Record contracts whose version is new: their shape, and a
 chaos: $(STAMP) ## Strike the running system with faults and check its books; SEED=7 JOBS=1000 BREAK=fence
 	@$(PYTHON) -m tests.chaos --seed $(SEED) --jobs $(JOBS) $(if $(FAULTS),--faults $(FAULTS)) \
 		$(if $(BREAK),--break $(BREAK))
+
+incidents: $(STAMP) ## Make faults in the running system, see their alerts fire, and end them by their runbooks; ONLY="a leak"
+	@$(PYTHON) -m tests.incidents --only "$(ONLY)"
 
 fuzz: $(STAMP) ## Feed the reader of tables with what breaks readers; SECONDS=3600
 	@$(PYTHON) -m tests.fuzz --seconds $(SECONDS)

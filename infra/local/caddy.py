@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from infra.local.errors import MissingProgram
-from infra.local.packages import command_for, ensure, services_stay_down
+from infra.local.packages import command_for, ensure
 
 DEBIAN = ("caddy",)
 BREW = ("caddy",)
@@ -15,9 +15,7 @@ def ensure_caddy(say: Callable[[str], None]) -> Path:
     """The program, installed where it is missing and we may; nothing of it is started. Raises MissingProgram
     with the command.
     """
-    if shutil.which("caddy") is None:
-        with services_stay_down():
-            ensure("Caddy", lambda: bool(shutil.which("caddy")), debian=DEBIAN, brew=BREW, say=say)
+    ensure("Caddy", lambda: bool(shutil.which("caddy")), debian=DEBIAN, brew=BREW, say=say)
     found = shutil.which("caddy")
     if found is None:
         raise MissingProgram(f"Caddy is missing; install it with: {command_for(DEBIAN, BREW)}")

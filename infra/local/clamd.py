@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from infra.local.errors import MissingProgram
-from infra.local.packages import command_for, ensure, services_stay_down
+from infra.local.packages import command_for, ensure
 
 PLACES = (
     Path("/usr/sbin/clamd"),
@@ -28,9 +28,7 @@ def ensure_clamd(say: Callable[[str], None]) -> Path:
     """The daemon's program, installed where it is missing and we may; nothing of it is started. Raises
     MissingProgram with the command.
     """
-    if find_clamd() is None:
-        with services_stay_down():
-            ensure("ClamAV", lambda: find_clamd() is not None, debian=DEBIAN, brew=BREW, say=say)
+    ensure("ClamAV", lambda: find_clamd() is not None, debian=DEBIAN, brew=BREW, say=say)
     found = find_clamd()
     if found is None:
         raise MissingProgram(f"clamd is missing; install it with: {command_for(DEBIAN, BREW)}")

@@ -1,9 +1,11 @@
 """Programs that come from the system's packages: found, or installed where we may."""
 
+import fcntl
 import os
 import platform
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,19 +45,32 @@ def ensure(
     brew: Sequence[str],
     say: Callable[[str], None],
 ) -> None:
-    """Install `what` unless it is there, where we may; afterwards it may still be missing."""
+    """Install `what` unless it is there, where we may; afterwards it may still be missing. Nothing of it is
+    started. One at a time on a machine: the system's packages are, and tests run side by side.
+    """
     if is_there():
         return
-    if may_apt():
-        say(f"installing {what} (apt-get install {' '.join(debian)}) ...")
-        apt_install(what, *debian)
-    elif may_brew():
-        say(f"installing {what} (brew install {' '.join(brew)}) ...")
-        brew_install(what, *brew)
+    with _alone():
+        if is_there():
+            return
+        if may_apt():
+            say(f"installing {what} (apt-get install {' '.join(debian)}) ...")
+            with _services_stay_down():
+                apt_install(what, *debian)
+        elif may_brew():
+            say(f"installing {what} (brew install {' '.join(brew)}) ...")
+            brew_install(what, *brew)
 
 
 @contextmanager
-def services_stay_down() -> Iterator[None]:
+def _alone() -> Iterator[None]:
+    with (Path(tempfile.gettempdir()) / f"millrace-{os.getuid()}.packages").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def _services_stay_down() -> Iterator[None]:
     """Keep what is installed meanwhile from starting the distribution's own daemons: nobody asked for those."""
     if not may_apt() or POLICY.exists():
         yield

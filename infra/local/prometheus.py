@@ -8,7 +8,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from infra.local.errors import MissingProgram
-from infra.local.packages import command_for, ensure, services_stay_down
+from infra.local.packages import command_for, ensure
 from infra.local.ports import LOOPBACK
 from infra.local.program import Program
 
@@ -21,9 +21,7 @@ def ensure_prometheus(say: Callable[[str], None]) -> tuple[Path, Path]:
     """The server's program and promtool, installed where they are missing and we may; nothing of them is
     started. Raises MissingProgram with the command.
     """
-    if _find() is None:
-        with services_stay_down():
-            ensure("Prometheus", lambda: _find() is not None, debian=DEBIAN, brew=BREW, say=say)
+    ensure("Prometheus", lambda: _find() is not None, debian=DEBIAN, brew=BREW, say=say)
     found = _find()
     if found is None:
         raise MissingProgram(f"Prometheus is missing; install it with: {command_for(DEBIAN, BREW)}")

@@ -31,6 +31,12 @@ log.console = true
 log.console.level = info
 log.file = false
 """
+METRICS = """\
+prometheus.tcp.ip = {host}
+prometheus.tcp.port = {port}
+"""
+METRICS_PLUGIN = "rabbitmq_prometheus"
+METRICS_NEEDS = (METRICS_PLUGIN, "rabbitmq_management_agent", "rabbitmq_web_dispatch")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +49,8 @@ class RabbitMQ:
     distribution_port: int
     password: str
     digest: str
+    metrics_port: int = 0
+    """Where it shows its own metrics, by its plugin rabbitmq_prometheus, which costs every start some seconds; 0: nowhere."""
 
     @property
     def url(self) -> str:
@@ -128,10 +136,12 @@ class RabbitMQ:
         definitions = self.folder / "definitions.json"
         write_private(definitions, json.dumps(with_user(_definitions(), self.password), indent=2))
         # The management plugin costs four seconds at every start and six at every stop.
-        (self.folder / "enabled_plugins").write_text("[].\n")
-        (self.folder / "rabbitmq.conf").write_text(
-            CONFIGURATION.format(host=LOOPBACK, port=self.port, definitions=definitions)
-        )
+        plugins = METRICS_PLUGIN if self.metrics_port else ""
+        (self.folder / "enabled_plugins").write_text(f"[{plugins}].\n")
+        configuration = CONFIGURATION.format(host=LOOPBACK, port=self.port, definitions=definitions)
+        if self.metrics_port:
+            configuration += METRICS.format(host=LOOPBACK, port=self.metrics_port)
+        (self.folder / "rabbitmq.conf").write_text(configuration)
 
     def _plugins(self) -> dict[str, str]:
         """RabbitMQ 3 loads the code of every plugin it can see, enabled or not: two seconds."""
@@ -142,9 +152,10 @@ class RabbitMQ:
         visible.mkdir(parents=True, exist_ok=True)
         for link in visible.iterdir():
             link.unlink()
+        wanted = ("rabbitmq_prelaunch", *(METRICS_NEEDS if self.metrics_port else ()))
         for part in installed.iterdir():
             plugin = part.name.startswith("rabbitmq_")
-            if not plugin or part.name.startswith("rabbitmq_prelaunch"):
+            if not plugin or part.name.startswith(wanted):
                 (visible / part.name).symlink_to(part)
         return {"RABBITMQ_PLUGINS_DIR": str(visible)}
 

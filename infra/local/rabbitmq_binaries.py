@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from infra.local.errors import MissingProgram
-from infra.local.packages import command_for, ensure, services_stay_down
+from infra.local.packages import command_for, ensure
 
 PACKAGES = ("rabbitmq-server",)
 FORMULAE = ("rabbitmq",)
@@ -53,9 +53,7 @@ def epmd() -> Path:
 
 def ensure_installed(say: Callable[[str], None]) -> None:
     """Install RabbitMQ where it is missing and we may. Raises MissingProgram with the command."""
-    if not _is_there():
-        with services_stay_down():
-            ensure("RabbitMQ", _is_there, debian=PACKAGES, brew=FORMULAE, say=say)
+    ensure("RabbitMQ", _is_there, debian=PACKAGES, brew=FORMULAE, say=say)
     server()
 
 

@@ -1,6 +1,7 @@
 """infra/prometheus, by Prometheus's own tool: the files are well formed, and each alert fires and clears when it should."""
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -64,3 +65,20 @@ def test_each_alert_says_how_bad_it_is_and_where_to_read_on(name: str) -> None:
     assert rule["for"], "one bad sample is no reason to call anybody"
     page = ROOT / rule["annotations"]["runbook_url"]
     assert page.read_text().startswith(f"# {name}\n")
+
+
+def test_alertmanager_names_alerts_and_severities_that_there_are() -> None:
+    facts = yaml.safe_load((FOLDER / "alertmanager.yml").read_text())
+    matchers = [
+        matcher
+        for rule in facts["inhibit_rules"]
+        for matcher in (*rule["source_matchers"], *rule["target_matchers"])
+    ]
+    for matcher in matchers:
+        pattern = re.fullmatch(r'alertname=~?"(.*)"', matcher)
+        assert pattern, matcher
+        matched = {name for name in ALERTS if re.fullmatch(pattern[1], name)}
+        assert len(matched) == pattern[1].count("|") + 1, matcher
+    routed = {matcher for route in facts["route"]["routes"] for matcher in route["matchers"]}
+    severities = {rule["labels"]["severity"] for rule in ALERTS.values()}
+    assert routed == {f'severity="{severity}"' for severity in severities}

@@ -1,0 +1,1 @@
+"""Ten incidents and more, made on purpose: which alert fires, after how long, and that its runbook ends it."""
