@@ -4,6 +4,8 @@ from app.exports import aftermath as exports
 from app.files import aftermath as files
 from app.imports import aftermath as imports
 from app.jobs import (
+    ExportFinish,
+    ExportPart,
     ExportTable,
     FileExtractText,
     FileMakeVariants,
@@ -33,6 +35,10 @@ AFTERMATHS: Aftermaths = {
             revived=webhooks.deliver_revived,
         ),
         Aftermath(contract=ExportTable, ended=exports.table_ended, revived=exports.table_revived),
+        Aftermath(contract=ExportPart, ended=exports.part_ended, revived=exports.part_revived),
+        Aftermath(
+            contract=ExportFinish, ended=exports.finish_ended, revived=exports.finish_revived
+        ),
         Aftermath(contract=SyncPull, ended=sync.ended, revived=sync.revived),
         Aftermath(contract=SyncPush, ended=sync.ended, revived=sync.revived),
         *(

@@ -9,17 +9,20 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opens:
-    """What one process has open at the same time, at most. `pool` and `overflow` are its engine's."""
+    """What one process has open at the same time, at most. `pool` and `overflow` are its engine's; the others
+    are opened beside it, `copies` for reading the rows of an export.
+    """
 
     pool: int = 0
     overflow: int = 0
     listeners: int = 0
+    copies: int = 0
     rabbitmq: int = 0
 
     @property
     def postgres(self) -> int:
         """All of its connections to PostgreSQL."""
-        return self.pool + self.overflow + self.listeners
+        return self.pool + self.overflow + self.listeners + self.copies
 
 
 def web(db_pool_size: int) -> Opens:
@@ -32,9 +35,9 @@ DISPATCHER = Opens(pool=7, listeners=1, rabbitmq=4)
 the reader of dead letters, the sender of plain tasks whose turn has come again, and who reads the metrics."""
 WORKER = Opens(rabbitmq=2)
 """A worker's main process, which takes the messages and sends Flower's events; it asks no database."""
-CHILD = Opens(pool=1, overflow=2)
-"""One of its children: the job's own, and for a moment the heartbeat's and that of an effect, a lock or a
-check."""
+CHILD = Opens(pool=1, overflow=2, copies=1)
+"""One of its children: the job's own, for a moment the heartbeat's and that of an effect, a lock or a check; and
+while it makes an export, the second one that reads its rows."""
 
 RESERVED = 3
 """PostgreSQL keeps so many for superusers (`superuser_reserved_connections`)."""

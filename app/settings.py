@@ -109,7 +109,10 @@ class Settings(BaseSettings):
     )
     export_max_rows: Annotated[int, Field(ge=1)] = Field(
         default=20_000_000,
-        description="The longest export; it has to be made within one job's time.",
+        description="The longest export; what isn't made in parts has to be made within one job's time.",
+    )
+    export_parallel_parts: Annotated[int, Field(ge=1)] = Field(
+        default=4, description="Parts of one export that may be under way at once."
     )
     export_keep_days: Annotated[int, Field(ge=1)] = Field(
         default=7, description="How long the file of an export or a report is kept."

@@ -54,6 +54,10 @@ class OpenUpload:
     begun_at: datetime
 
 
+class PartTaken(Exception):
+    """The store has passed the part's first version on already, and can't take another (rclone)."""
+
+
 UploadMarker = tuple[str, str]
 """A place in the list of open uploads, in the store's own words: some name the last one that was listed,
 others the next.
@@ -104,10 +108,17 @@ class Storage:
         return answer["UploadId"]
 
     def put_part(self, key: str, upload_id: str, number: int, body: bytes) -> Part:
-        """Store part `number` (from 1). All parts but the last are at least 5 MiB."""
-        answer = self._client.upload_part(
-            Bucket=self.bucket, Key=key, UploadId=upload_id, PartNumber=number, Body=body
-        )
+        """Store part `number` (from 1). All parts but the last are at least 5 MiB. Put once more, the part is
+        what was put last. Raises PartTaken where a store can't do that.
+        """
+        try:
+            answer = self._client.upload_part(
+                Bucket=self.bucket, Key=key, UploadId=upload_id, PartNumber=number, Body=body
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "NotImplemented":
+                raise
+            raise PartTaken(f"part {number} of {key}") from error
         return Part(number, answer["ETag"])
 
     def presign_part(self, key: str, upload_id: str, number: int, *, seconds: int) -> str:

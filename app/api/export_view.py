@@ -27,8 +27,16 @@ class ExportError(BaseModel):
     message: str
 
 
+class ExportPart(BaseModel):
+    """A run of the file's bytes; `sha256` in hex."""
+
+    bytes: int
+    sha256: str
+
+
 class ExportView(BaseModel):
-    """A file that was made, or is being made. `rows`, `bytes` and `sha256` are known once it is there.
+    """A file that was made, or is being made. `rows`, `bytes` and `sha256` are known once it is there; one that
+    was made in parts has `parts` instead of a `sha256` of the whole.
 
     `target` is a table, or `monthly_report`; then `wanted` is the month, and else filter and columns.
     """
@@ -45,6 +53,10 @@ class ExportView(BaseModel):
     rows: int | None
     bytes: int | None
     sha256: str | None
+    parts: Annotated[
+        list[ExportPart] | None,
+        Field(description="Of a file that was made in parts: what it is made of, in this order."),
+    ]
     job_id: UUID
     error: ExportError | None
     created_at: datetime
@@ -56,8 +68,8 @@ class ExportView(BaseModel):
 
 
 _AS_THEY_ARE = (
-    *("id", "status", "target", "format", "wanted", "filename", "bytes", "sha256", "job_id"),
-    *("error", "created_at", "started_at", "finished_at", "expires_at"),
+    *("id", "status", "target", "format", "wanted", "filename", "bytes", "sha256", "parts"),
+    *("job_id", "error", "created_at", "started_at", "finished_at", "expires_at"),
 )
 
 

@@ -14,9 +14,8 @@ from app.api.pages import Cursor, Limit, Page, decode_id_cursor, page_of
 from app.api.problems import describe
 from app.api.session import AftermathsDep, CurrentTenant, PlaceDep, SettingsDep, Tx
 from app.errors import Conflict, Gone
-from app.exports.lifecycle import place_order
+from app.exports.lifecycle import cancel_export, place_order
 from app.exports.order import Format, Order
-from app.ledger.cancel import cancel
 from app.models import Export
 
 router = APIRouter(prefix="/v1", tags=["exports"], route_class=BoundedRoute)
@@ -92,15 +91,12 @@ def get_export(export_id: UUID, tenant_id: CurrentTenant, tx: Tx) -> ExportView:
     response_model=ExportView,
     responses={**ACCEPTED, **describe(404, 409, 422)},
 )
-def cancel_export(
+def cancel(
     export_id: UUID, tenant_id: CurrentTenant, tx: Tx, aftermaths: AftermathsDep
 ) -> Response:
     """Cancel an export that has not ended; safe to repeat."""
-    row = load_export(tx, tenant_id, export_id)
-    if row.status in {"succeeded", "failed"}:
-        raise Conflict(f"Export {export_id} has {row.status}; there is nothing left to cancel.")
-    if row.status != "cancelled":
-        cancel(tx, aftermaths, tenant_id, row.job_id, reason="The export was cancelled on request.")
+    reason = "The export was cancelled on request."
+    cancel_export(tx, aftermaths, tenant_id, export_id, reason=reason)
     return respond(accepted_answer(tx, tenant_id, export_id))
 
 

@@ -174,7 +174,7 @@ def make_plan(demands: Sequence[Demand], terms: Terms) -> Plan:
 
 
 def connection_lines(pools: Sequence[PoolPlan], terms: Terms) -> list[ConnectionLine]:
-    """Process by process, at most; most of a child's three are open for moments only."""
+    """Process by process, at most; most of a child's four are open for moments only."""
     replicas = sum(pool.replicas for pool in pools)
     workers = sum(pool.workers for pool in pools)
     return [

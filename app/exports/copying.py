@@ -62,8 +62,12 @@ async def _connect(other: Driver, snapshot: str) -> Any:
         },
     )
     try:
-        await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        await connection.execute(f"SET TRANSACTION SNAPSHOT '{snapshot}'")
+        # Every row comes here: that other processes of the server help to read them costs more than it gives.
+        await connection.execute(
+            "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY;"
+            f" SET TRANSACTION SNAPSHOT '{snapshot}';"
+            " SET LOCAL max_parallel_workers_per_gather = 0"
+        )
     except BaseException:
         connection.terminate()
         raise

@@ -49,7 +49,17 @@ def write_csv(
     sink: Any, blocks: Blocks, columns: Sequence[Column], *, seen: Callable[[int], None]
 ) -> int:
     """RFC 4180, UTF-8, a header. The cells are passed on as they come, and must be guarded by then."""
-    sink.write(csv_text([[column.name for column in columns]]).encode())
+    sink.write(csv_header(columns))
+    return write_csv_rows(sink, blocks, seen=seen)
+
+
+def csv_header(columns: Sequence[Column]) -> bytes:
+    """The first line."""
+    return csv_text([[column.name for column in columns]]).encode()
+
+
+def write_csv_rows(sink: Any, blocks: Blocks, *, seen: Callable[[int], None]) -> int:
+    """The lines behind the header, or a run of them."""
     done = 0
     for block in blocks:
         rows, lines = _with_line_ends(block)
@@ -114,6 +124,9 @@ def _with_line_ends(block: bytes) -> tuple[int, bytes]:
     """How many rows there are, and the rows, each with CR and LF at its end. Between every other two quotes
     is what belongs to a cell; a quote in a cell is two, with nothing between them.
     """
+    if b'"' not in block:
+        lines = block.replace(b"\n", b"\r\n")
+        return len(lines) - len(block), lines
     parts = block.split(b'"')
     outside = parts[::2]
     rows = sum(part.count(b"\n") for part in outside)

@@ -1,22 +1,26 @@
 """The export's own row: ordered, begun, under way, ended. Every step joins the caller's transaction."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection, Row, text
 
-from app.errors import NotFound, TooManyRequests
+from app.errors import Conflict, NotFound, TooManyRequests
 from app.exports.files import object_key
-from app.exports.object_writer import Stored
+from app.exports.object_writer import Piece, Stored
 from app.exports.order import Format, Order
 from app.ids import new_id
 from app.jobs import ExportTable, ReportReadyMail
+from app.ledger.aftermath import Aftermaths
+from app.ledger.cancel import be_patient, cancel
 from app.ledger.contract import JobContract
 from app.ledger.enqueue import enqueue
-from app.ledger.job_error import JobError
+from app.ledger.job_error import JobError, job_error
+from app.ledger.spreading import cancel_batch
 from app.webhooks.emitting import emit
 
 RETRY_AFTER_SECONDS = 30
@@ -35,11 +39,12 @@ _INSERT = text("""
 _BEGIN = text("""
     UPDATE exports
     SET status = 'running', started_at = coalesce(exports.started_at, clock_timestamp()),
-        rows_done = 0, rows_total = NULL, upload_key = NULL, upload_id = NULL
+        rows_done = 0, rows_total = NULL, upload_key = NULL, upload_id = NULL, batch_id = NULL
     FROM (SELECT id, upload_key, upload_id FROM exports WHERE id = :id FOR UPDATE) AS old
     WHERE exports.id = old.id AND exports.tenant_id = :tenant_id
       AND exports.status IN ('queued', 'running')
-    RETURNING exports.target, exports.format, exports.wanted, old.upload_key, old.upload_id
+    RETURNING exports.target, exports.format, exports.wanted, exports.whole, old.upload_key,
+              old.upload_id
 """)
 _UPLOAD = text("""
     UPDATE exports SET upload_key = :key, upload_id = :upload_id
@@ -52,9 +57,9 @@ _FINISH = text("""
     UPDATE exports
     SET status = 'succeeded', finished_at = clock_timestamp(), error = NULL,
         expires_at = clock_timestamp() + make_interval(days => :days),
-        rows_done = :rows, rows_total = :rows, bytes = :bytes, sha256 = :sha256, object_key = :key,
-        upload_key = NULL, upload_id = NULL
-    WHERE id = :id AND status = 'running'
+        rows_done = :rows, rows_total = :rows, bytes = :bytes, sha256 = :sha256,
+        parts = CAST(:parts AS jsonb), object_key = :key, upload_key = NULL, upload_id = NULL
+    WHERE id = :id AND status IN ('queued', 'running')
     RETURNING filename, format, expires_at
 """)
 _ADD = text("""
@@ -68,17 +73,34 @@ _ADD = text("""
 _END = text("""
     UPDATE exports SET status = :status, finished_at = clock_timestamp(), error = CAST(:error AS jsonb)
     WHERE id = :id AND status IN ('queued', 'running')
+    RETURNING upload_key, upload_id
 """)
 _REOPEN = text("""
     UPDATE exports SET status = 'queued', finished_at = NULL, error = NULL
     WHERE id = :id AND status IN ('failed', 'cancelled')
+      AND batch_id IS NOT DISTINCT FROM CAST(:batch_id AS uuid)
+""")
+_LOCK = text("""
+    SELECT status, job_id, batch_id FROM exports WHERE id = :id AND tenant_id = :tenant_id
+    FOR NO KEY UPDATE
+""")
+# Guarded by the batch: of several that find it has to begin anew, one has it begin.
+_BEGIN_ANEW = text("""
+    UPDATE exports
+    SET status = 'queued', finished_at = NULL, error = NULL, batch_id = NULL, job_id = :job_id,
+        whole = whole OR :whole
+    WHERE id = :id
+""")
+_OF_BATCH = text("""
+    SELECT tenant_id FROM exports WHERE id = :id AND batch_id = :batch_id AND status = ANY(:statuses)
+    FOR NO KEY UPDATE
 """)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
     """An export that an attempt is making into `key`. `left_open` is what an earlier attempt left: the key
-    and id of a multipart upload.
+    and id of a multipart upload. `whole` forbids to make it in parts.
     """
 
     id: UUID
@@ -86,6 +108,7 @@ class Work:
     order: Order
     key: str
     left_open: tuple[str, str] | None
+    whole: bool
 
 
 def place_order(tx: Connection, tenant_id: UUID, order: Order, *, max_open: int) -> UUID:
@@ -131,6 +154,7 @@ def begin(
         order=order,
         key=object_key(tenant_id, export_id, job_id, attempt, order.format),
         left_open=None if row.upload_id is None else (row.upload_key, row.upload_id),
+        whole=row.whole or order.one_moment,
     )
 
 
@@ -145,23 +169,28 @@ def note_progress(tx: Connection, work: Work, *, done: int, total: int) -> None:
 
 
 def finish(
-    tx: Connection, work: Work, stored: Stored, *, rows: int, keep_days: int
+    tx: Connection, tenant_id: UUID, export_id: UUID, stored: Stored, *, rows: int, keep_days: int
 ) -> Sequence[JobContract]:
     """The file is there. Returns what is to be enqueued; nothing when the export was cancelled meanwhile."""
     ended = tx.execute(
         _FINISH,
         {
-            "id": work.id,
+            "id": export_id,
             "rows": rows,
             "bytes": stored.bytes,
             "sha256": stored.sha256,
+            "parts": _as_json(stored.pieces),
             "key": stored.key,
             "days": keep_days,
         },
     ).one_or_none()
     if ended is None:
         return ()
-    return _tell(tx, work.tenant_id, work.id, stored, rows, ended)
+    return _tell(tx, tenant_id, export_id, stored, rows, ended)
+
+
+def _as_json(pieces: Sequence[Piece]) -> str | None:
+    return json.dumps([asdict(piece) for piece in pieces]) if pieces else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,15 +253,54 @@ def _tell(
     )
 
 
-def end(tx: Connection, export_id: UUID, *, status: str, error: JobError) -> None:
-    """It failed or was cancelled; one that has ended stays as it is."""
+def end(tx: Connection, export_id: UUID, *, status: str, error: JobError) -> Row[Any] | None:
+    """It failed or was cancelled; returns the `upload_key` and `upload_id` that it had, which may be null. One
+    that has ended stays as it is: None.
+    """
     shown = {"code": error["code"], "message": error["message"]}
-    tx.execute(_END, {"id": export_id, "status": status, "error": json.dumps(shown)})
+    facts = {"id": export_id, "status": status, "error": json.dumps(shown)}
+    return tx.execute(_END, facts).one_or_none()
 
 
-def reopen(tx: Connection, export_id: UUID) -> None:
-    """Its job runs again."""
-    tx.execute(_REOPEN, {"id": export_id})
+def cancel_export(
+    tx: Connection, aftermaths: Aftermaths, tenant_id: UUID, export_id: UUID, *, reason: str
+) -> None:
+    """Cancel it, with the jobs that make it; one that is cancelled already stays so.
+
+    Raises NotFound, and Conflict when it has ended otherwise.
+    """
+    be_patient(tx)
+    row = tx.execute(_LOCK, {"id": export_id, "tenant_id": tenant_id}).one_or_none()
+    if row is None:
+        raise missing(export_id)
+    if row.status in {"succeeded", "failed"}:
+        raise Conflict(f"Export {export_id} has {row.status}; there is nothing left to cancel.")
+    if row.status == "cancelled":
+        return
+    if row.batch_id is None:
+        cancel(tx, aftermaths, tenant_id, row.job_id, reason=reason)
+        return
+    end(tx, export_id, status="cancelled", error=job_error("cancelled", reason))
+    with suppress(Conflict):  # they have all ended: what follows them finds it cancelled
+        cancel_batch(tx, tenant_id, row.batch_id, reason=reason)
+
+
+def begin_anew(
+    tx: Connection, export_id: UUID, batch_id: UUID, *, of: Collection[str], whole: bool
+) -> None:
+    """Have it made once more, from its beginning, by another job; `whole` says: by one alone. Only if it is
+    still made by that batch, and its status is one of these.
+    """
+    facts = {"id": export_id, "batch_id": batch_id, "statuses": list(of)}
+    tenant_id = tx.execute(_OF_BATCH, facts).scalar_one_or_none()
+    if tenant_id is not None:
+        job = enqueue(tx, tenant_id, ExportTable(export_id=export_id))
+        tx.execute(_BEGIN_ANEW, {"id": export_id, "job_id": job.id, "whole": whole})
+
+
+def reopen(tx: Connection, export_id: UUID, *, batch_id: UUID | None = None) -> None:
+    """Its job runs again; with a `batch_id` only if it is still made by that batch."""
+    tx.execute(_REOPEN, {"id": export_id, "batch_id": batch_id})
 
 
 def missing(export_id: UUID) -> NotFound:

@@ -1,21 +1,28 @@
 """From an order to a file in the object store."""
 
+import io
 import time
 from collections.abc import Callable
 from contextlib import closing
 from typing import Protocol
+from uuid import UUID
 
 from sqlalchemy import Connection
 
 from app.errors import Unprocessable
-from app.exports.file_format import FORMATS, XLSX_MAX_ROWS
+from app.exports.file_format import FORMATS, XLSX_MAX_ROWS, csv_header, write_csv_rows
 from app.exports.lifecycle import Work
 from app.exports.object_writer import ObjectWriter, Stored
 from app.exports.order import Format
-from app.exports.rows import copy_rows, select_rows, take_snapshot
+from app.exports.parts import LEAST_BYTES, MOST_BYTES, PartOf
+from app.exports.rows import Selection, columns_of, copy_rows, select_rows, take_snapshot
 from app.storage import Storage
 
 TELL_SECONDS = 1.0
+
+
+class Unfit(Exception):
+    """These parts can't become a file: one is too small or too large, or the store doesn't take it."""
 
 
 class Watch(Protocol):
@@ -28,17 +35,12 @@ class Watch(Protocol):
         """So many rows are written, of so many; about once a second."""
 
 
-def make_file(
-    db: Connection, storage: Storage, work: Work, watch: Watch, *, max_rows: int
-) -> tuple[Stored, int]:
-    """Write the rows that `db` sees, a connection at the beginning of its transaction, into `work.key`.
+def choose(db: Connection, work: Work, *, max_rows: int) -> Selection:
+    """The rows that `db` sees from here on, a connection at the beginning of its transaction.
 
-    Returns the file and how many rows it has. Raises Unprocessable for what can never be written, and what
-    `watch` raises; then nothing of it stays in the store.
+    Raises Unprocessable for what can never be written.
     """
     order = work.order
-    if work.left_open is not None:
-        storage.abort_multipart(*work.left_open)
     take_snapshot(db)
     chosen = select_rows(db, order, work.tenant_id, spread=order.format is not Format.PARQUET)
     if order.format is Format.XLSX:
@@ -49,6 +51,18 @@ def make_file(
             "most. Export them in parts, by 'filter', or ask for 'csv' or 'parquet'.",
             code="too_many_rows",
         )
+    return chosen
+
+
+def make_file(
+    db: Connection, storage: Storage, work: Work, chosen: Selection, watch: Watch
+) -> tuple[Stored, int]:
+    """Write the rows that were chosen into `work.key`.
+
+    Returns the file and how many rows it has. Raises Unprocessable for what can never be written, and what
+    `watch` raises; then nothing of it stays in the store.
+    """
+    order = work.order
     watch.written(0, chosen.rows)
     tell = _now_and_then(lambda done: watch.written(done, chosen.rows))
     blocks = copy_rows(db, order, work.tenant_id, chosen.columns, guard=order.format is Format.CSV)
@@ -60,6 +74,33 @@ def make_file(
     ):
         count = FORMATS[order.format](sink, blocks, chosen.columns, seen=tell)
         return sink.finish(), count
+
+
+def make_part(
+    db: Connection, tenant_id: UUID, part: PartOf, *, check: Callable[[], None]
+) -> tuple[bytes, int]:
+    """The part's lines, with the header in front of the first part's, and how many rows they are. `db` is a
+    connection at the beginning of its transaction; `check` is called now and then and may raise.
+
+    Raises Unfit when they are fewer bytes than a part has, or more.
+    """
+    take_snapshot(db)
+    columns = columns_of(part.order, part.attributes)
+    sink = io.BytesIO()
+    if part.between.first is None:
+        sink.write(csv_header(columns))
+
+    def seen(_rows: int) -> None:
+        check()
+        if sink.tell() > MOST_BYTES:
+            raise Unfit
+
+    blocks = copy_rows(db, part.order, tenant_id, columns, guard=True, between=part.between)
+    with closing(blocks):
+        rows = write_csv_rows(sink, blocks, seen=seen)
+    if sink.tell() < LEAST_BYTES and part.between.before is not None:
+        raise Unfit
+    return sink.getvalue(), rows
 
 
 def _now_and_then(tell: Callable[[int], None]) -> Callable[[int], None]:

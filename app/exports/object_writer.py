@@ -1,7 +1,7 @@
 """A file that is written into the object store as it comes: a stream on this side, parts on the other."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
@@ -16,12 +16,23 @@ MAX_PARTS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
+class Piece:
+    """A run of an object's bytes; `sha256` in hex."""
+
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
 class Stored:
-    """An object that is there; `sha256` in hex."""
+    """An object that is there; `sha256` in hex. One whose bytes nobody has seen one after the other has
+    none, and `pieces` instead.
+    """
 
     key: str
     bytes: int
-    sha256: str
+    sha256: str | None
+    pieces: Sequence[Piece] = ()
 
 
 class ObjectWriter:

@@ -71,6 +71,14 @@ class Order(BaseModel):
             examples=[["email", "company", "created_at"]],
         ),
     ] = None
+    one_moment: Annotated[
+        bool,
+        Field(
+            description="A large CSV file is made in parts, side by side: each key is in it once, and each row is "
+            "as it was at some moment while the file was made. With this, all rows are as of one moment, "
+            "whatever the size; it takes longer."
+        ),
+    ] = False
 
     @model_validator(mode="after")
     def _is_possible(self) -> Self:
@@ -96,4 +104,5 @@ class Order(BaseModel):
 
     def stored(self) -> dict[str, Any]:
         """As the export's row keeps it."""
-        return self.model_dump(mode="json", include={"filter", "columns"}, exclude_none=True)
+        named = {"filter", "columns", *(("one_moment",) if self.one_moment else ())}
+        return self.model_dump(mode="json", include=named, exclude_none=True)

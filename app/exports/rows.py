@@ -1,4 +1,5 @@
-"""The rows of an export, as PostgreSQL's COPY writes them: one statement, one snapshot, in the order of the key.
+"""The rows of an export, or of a part of it, as PostgreSQL's COPY writes them: one statement, one snapshot, in the
+order of the key.
 
 PostgreSQL does the work: it quotes, guards cells against being taken for formulas, and takes attributes
 apart. What comes here is blocks of rows, and is passed on as it is.
@@ -22,6 +23,14 @@ from app.tabular.spreadsheet import guarded_sql
 MAX_COLUMNS = 1000
 """More than that no spreadsheet shows; and PostgreSQL's limit is 1,664."""
 _LOOK_ROWS = 1000
+_SAMPLE_MASK = 63
+"""Of the ids' hashes: one row of 64 is in the sample."""
+_MEASURED_ROWS = 1000
+"""Of so many of the sample the length is looked at."""
+_FEW_ATTRIBUTES = 4
+"""A guarded cell is computed twice. A level of its own, in which each is computed once, is cheaper for many
+attributes, or large ones, and dearer for a few.
+"""
 _MOMENT = sql.SQL("""to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')""")
 
 _SNAPSHOT = text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
@@ -42,11 +51,34 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
+class Sample:
+    """Keys of some of the rows, in no order, and about how many bytes one row comes to as CSV."""
+
+    keys: Sequence[str]
+    row_bytes: float
+
+
+@dataclass(frozen=True, slots=True)
 class Selection:
-    """The rows and columns that an order comes to, in the snapshot of `tx`."""
+    """The rows and columns that an order comes to, in the snapshot of `tx`. `attributes` are those that have
+    columns of their own.
+    """
 
     columns: Sequence[Column]
     rows: int
+    sample: Sample
+    attributes: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Between:
+    """A run of keys: from `first` (included) to `before` (excluded), each None for no end."""
+
+    first: str | None = None
+    before: str | None = None
+
+
+EVERYTHING = Between()
 
 
 def take_snapshot(tx: Connection) -> None:
@@ -55,29 +87,45 @@ def take_snapshot(tx: Connection) -> None:
 
 
 def select_rows(tx: Connection, order: Order, tenant_id: object, *, spread: bool) -> Selection:
-    """Count the rows; with `spread` find every attribute that one of them has, each to be a column of its own.
+    """Count the rows and take a sample; with `spread` find every attribute that one of them has, each to be a
+    column of its own.
 
     Raises Unprocessable (`too_many_columns`) where these are more than a file should have.
     """
     table = order.table
     where = _where(table, order.filter, tenant_id)
-    names = order.columns or [source.name for source in table.sources if source.own]
-    if not (spread and table.attributes in names):
-        counted = _one(tx, sql.SQL("SELECT count(*) FROM {} WHERE {}"), table, where)
-        return Selection([Column(name, table.by_name[name]) for name in names], counted[0])
-    rows, attributes = _attributes(tx, table, where)
-    columns = _spread(table, names, attributes)
+    attributes: list[str] | None = None
+    if spread and table.attributes in _names(order):
+        attributes, rows, keys = _attributes(tx, table, where)
+    else:
+        rows, keys = _one(tx, _COUNTED, table, where, sample=_sampled(table))
+    columns = columns_of(order, attributes)
     if len(columns) > MAX_COLUMNS:
         raise Unprocessable(
-            f"The rows have {len(attributes)} different attributes; a file has {MAX_COLUMNS} columns at "
-            "most. Name the columns without 'attributes', or ask for 'parquet', which keeps them in one.",
+            f"The rows have {len(attributes or ())} different attributes; a file has {MAX_COLUMNS} columns "
+            "at most. Name the columns without 'attributes', or ask for 'parquet', which keeps them in one.",
             code="too_many_columns",
         )
-    return Selection(columns, rows)
+    sample = _sample(tx, table, where, columns, keys or [])
+    return Selection(columns, rows, sample, attributes or ())
+
+
+def columns_of(order: Order, attributes: Sequence[str] | None = None) -> list[Column]:
+    """The file's columns, where these attributes have one each; None keeps them in one."""
+    names = _names(order)
+    if attributes is None or order.table.attributes not in names:
+        return [Column(name, order.table.by_name[name]) for name in names]
+    return _spread(order.table, names, attributes)
 
 
 def copy_rows(
-    tx: Connection, order: Order, tenant_id: object, columns: Sequence[Column], *, guard: bool
+    tx: Connection,
+    order: Order,
+    tenant_id: object,
+    columns: Sequence[Column],
+    *,
+    guard: bool,
+    between: Between = EVERYTHING,
 ) -> Generator[bytes]:
     """The rows as CSV, in blocks of whole ones, each with a line feed at its end. NULL is nothing, the empty
     text `""`.
@@ -85,30 +133,52 @@ def copy_rows(
     With `guard`, cells are safe in a spreadsheet. Close the iterator, and the statement is cancelled.
     """
     table = order.table
-    inner = [
-        sql.SQL("{} AS {}").format(_read(column), _name(number))
-        for number, column in enumerate(columns)
-    ]
-    outer = [
-        _guarded(number) if guard and column.kind in {Kind.TEXT, Kind.JSON} else _name(number)
-        for number, column in enumerate(columns)
-    ]
-    # OFFSET 0 keeps the two levels apart, so that each cell is computed once.
-    statement = sql.SQL(
-        "SELECT {outer} FROM (SELECT {inner} FROM {table} WHERE {where} ORDER BY {key} OFFSET 0) AS r"
-    ).format(
-        outer=sql.SQL(", ").join(outer),
-        inner=sql.SQL(", ").join(inner),
+    cells = [_read(column) for column in columns]
+    # By the table's column: the key alone would be the cell, guarded as it is, and no index has that order.
+    rows: sql.Composable = sql.SQL("{table} WHERE {where} ORDER BY {key}").format(
         table=sql.Identifier(table.name),
-        where=_where(table, order.filter, tenant_id),
-        key=sql.Identifier(table.key),
+        where=_where(table, order.filter, tenant_id, between),
+        key=sql.Identifier(table.name, table.key),
     )
-    return copy_blocks(tx, statement.as_string(driver_connection(tx)))
+    if sum(column.attribute is not None for column in columns) > _FEW_ATTRIBUTES:
+        named = [sql.SQL("{} AS {}").format(cell, _name(n)) for n, cell in enumerate(cells)]
+        # OFFSET 0 keeps the two levels apart.
+        rows = sql.SQL("(SELECT {} FROM {} OFFSET 0) AS r").format(sql.SQL(", ").join(named), rows)
+        cells = [_name(n) for n in range(len(columns))]
+    driver = driver_connection(tx)
+    shown = [
+        _guarded(cell.as_string(driver))
+        if guard and column.kind in {Kind.TEXT, Kind.JSON}
+        else cell
+        for column, cell in zip(columns, cells, strict=True)
+    ]
+    statement = sql.SQL("SELECT {} FROM {}").format(sql.SQL(", ").join(shown), rows)
+    return copy_blocks(tx, statement.as_string(driver))
 
 
-def _attributes(tx: Connection, table: Table, where: sql.Composable) -> tuple[int, list[str]]:
-    """How many rows there are, and every attribute of them. Most often the first rows have them all, and
-    then to look whether another row has more is half the price of gathering them.
+def in_key_order(tx: Connection, table: Table, keys: Sequence[str]) -> list[str]:
+    """The keys as the table's own index sorts them."""
+    # A row of the column's type has the column's collation, which a parameter has not.
+    statement = sql.SQL(
+        "SELECT key FROM (SELECT {key} AS key FROM {table} WHERE false"
+        " UNION ALL SELECT unnest(%s::text[])) AS r ORDER BY key"
+    ).format(key=sql.Identifier(table.key), table=sql.Identifier(table.name))
+    rows = driver_connection(tx).execute(statement, [list(keys)]).fetchall()
+    return [key for (key,) in rows]
+
+
+def _names(order: Order) -> list[str]:
+    return order.columns or [source.name for source in order.table.sources if source.own]
+
+
+_COUNTED = sql.SQL("SELECT count(*), {sample} FROM {table} WHERE {where}")
+
+
+def _attributes(
+    tx: Connection, table: Table, where: sql.Composable
+) -> tuple[list[str], int, list[str]]:
+    """Every attribute of the rows, how many rows there are, and a sample of keys. Most often the first rows
+    have all attributes, and then to look whether another row has more is half the price of gathering them.
     """
     column = sql.Identifier(table.attributes or "")
     first = sql.SQL(
@@ -117,16 +187,47 @@ def _attributes(tx: Connection, table: Table, where: sql.Composable) -> tuple[in
     )
     known = _one(tx, first, table, where, column=column, most=sql.Literal(_LOOK_ROWS))[0] or []
     rest = sql.SQL(
-        "SELECT count(*), bool_or({column} - {known}::text[] <> '{{}}') FROM {table} WHERE {where}"
+        "SELECT bool_or({column} - {known}::text[] <> '{{}}'), count(*), {sample} FROM {table} WHERE {where}"
     )
-    rows, more = _one(tx, rest, table, where, column=column, known=sql.Literal(known))
+    more, rows, keys = _one(
+        tx, rest, table, where, column=column, known=sql.Literal(known), sample=_sampled(table)
+    )
     if more:
         every = sql.SQL(
             "SELECT array_agg(DISTINCT name)"
             " FROM {table}, jsonb_object_keys({column}) AS name WHERE {where}"
         )
         known = _one(tx, every, table, where, column=column)[0]
-    return rows, sorted(known)
+    return sorted(known), rows, keys or []
+
+
+def _sampled(table: Table) -> sql.Composable:
+    """An aggregate that parallel workers can share."""
+    return sql.SQL("array_agg({key}) FILTER (WHERE uuid_hash(id) & {mask} = 0)").format(
+        key=sql.Identifier(table.key), mask=sql.Literal(_SAMPLE_MASK)
+    )
+
+
+def _sample(
+    tx: Connection, table: Table, where: sql.Composable, columns: Sequence[Column], keys: list[str]
+) -> Sample:
+    """With the mean length of some of its rows as lines of CSV."""
+    if not keys:
+        return Sample((), 0.0)
+    lengths = [
+        sql.SQL("coalesce(octet_length(({})::text), 0)").format(_read(column)) for column in columns
+    ]
+    mean = sql.SQL("SELECT avg({length}) FROM {table} WHERE {where} AND {key} = ANY({some})")
+    (size,) = _one(
+        tx,
+        mean,
+        table,
+        where,
+        length=sql.SQL(" + ").join([*lengths, sql.Literal(len(lengths) + 1)]),
+        key=sql.Identifier(table.key),
+        some=sql.Literal(keys[:: 1 + len(keys) // _MEASURED_ROWS]),
+    )
+    return Sample(keys, float(size or 0))
 
 
 def _spread(table: Table, names: Sequence[str], attributes: Sequence[str]) -> list[Column]:
@@ -159,9 +260,13 @@ def _read(column: Column) -> sql.Composable:
     return sql.SQL("{}::text").format(name) if column.kind is Kind.JSON else name
 
 
-def _where(table: Table, wanted: RowFilter, tenant_id: object) -> sql.Composable:
+def _where(
+    table: Table, wanted: RowFilter, tenant_id: object, between: Between = EVERYTHING
+) -> sql.Composable:
     parts: list[sql.Composable] = [sql.SQL("tenant_id = {}").format(sql.Literal(tenant_id))]
     for column, sign, bound in (
+        (table.key, ">=", between.first),
+        (table.key, "<", between.before),
         ("created_at", ">=", wanted.created_from),
         ("created_at", "<", wanted.created_before),
         ("updated_at", ">=", wanted.updated_from),
@@ -189,11 +294,7 @@ def _one(
     where: sql.Composable,
     **parts: sql.Composable,
 ) -> tuple[Any, ...]:
-    composed = (
-        statement.format(table=sql.Identifier(table.name), where=where, **parts)
-        if parts
-        else statement.format(sql.Identifier(table.name), where)
-    )
+    composed = statement.format(table=sql.Identifier(table.name), where=where, **parts)
     row = driver_connection(tx).execute(composed).fetchone()
     assert row is not None
     return row
@@ -203,5 +304,5 @@ def _name(number: int) -> sql.Identifier:
     return sql.Identifier(f"c{number}")
 
 
-def _guarded(number: int) -> sql.SQL:
-    return sql.SQL(guarded_sql(f"c{number}"))
+def _guarded(cell: str) -> sql.SQL:
+    return sql.SQL(guarded_sql(f"({cell})"))

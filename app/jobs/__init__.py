@@ -4,6 +4,8 @@ from app.jobs.ai_classify import AiClassify
 from app.jobs.ai_embed_contacts import AiEmbedContacts
 from app.jobs.ai_embed_documents import AiEmbedDocuments
 from app.jobs.clean_up import CleanUp
+from app.jobs.export_finish import ExportFinish
+from app.jobs.export_part import ExportPart
 from app.jobs.export_table import ExportTable
 from app.jobs.file_extract_text import FileExtractText
 from app.jobs.file_make_variants import FileMakeVariants
@@ -17,6 +19,8 @@ from app.jobs.payment_apply_event import PaymentApplyEvent
 from app.jobs.payment_failed_mail import PaymentFailedMail
 from app.jobs.report_daily import ReportDaily
 from app.jobs.report_monthly import ReportMonthly
+from app.jobs.report_monthly_done import ReportMonthlyDone
+from app.jobs.report_monthly_run import ReportMonthlyRun
 from app.jobs.report_ready_mail import ReportReadyMail
 from app.jobs.sync_pull import SyncPull
 from app.jobs.sync_push import SyncPush
@@ -34,6 +38,8 @@ __all__ = [
     "AiEmbedContacts",
     "AiEmbedDocuments",
     "CleanUp",
+    "ExportFinish",
+    "ExportPart",
     "ExportTable",
     "FileExtractText",
     "FileMakeVariants",
@@ -47,6 +53,8 @@ __all__ = [
     "PaymentFailedMail",
     "ReportDaily",
     "ReportMonthly",
+    "ReportMonthlyDone",
+    "ReportMonthlyRun",
     "ReportReadyMail",
     "SyncPull",
     "SyncPush",
@@ -67,8 +75,12 @@ CATALOG = catalog(
         ImportFinishedMail,
         PaymentApplyEvent,
         ExportTable,
+        ExportPart,
+        ExportFinish,
         ReportDaily,
         ReportMonthly,
+        ReportMonthlyRun,
+        ReportMonthlyDone,
         ReportReadyMail,
         WelcomeMail,
         TrialsExpire,

@@ -145,9 +145,11 @@ def add_to_batch(
     jobs: Sequence[JobContract | NewJob],
     *,
     parent_id: UUID | None = None,
+    tenant_id: UUID | None = None,
 ) -> list[Enqueued]:
     """Add jobs to a batch that has not ended; also to a closed one, which one of its own children may do
-    without a race. A job whose unique key is taken is not added.
+    without a race. A job whose unique key is taken is not added. The jobs are the batch's tenant's; with
+    `tenant_id` that one's, which is for batches of the product's own.
 
     Raises NotFound, and Conflict when the batch has ended or was cancelled: nothing is added then.
     """
@@ -169,7 +171,7 @@ def add_to_batch(
     with tx.begin_nested():
         made = enqueue_many(
             tx,
-            batch.tenant_id,
+            tenant_id or batch.tenant_id,
             new,
             parent_id=parent_id,
             traceparent=batch.traceparent,

@@ -13,7 +13,7 @@ from app.models.base import Base
 from app.models.console import ConsoleSession
 from app.models.contacts import Contact
 from app.models.dispatch import Backlog, DispatchRule
-from app.models.exports import Export
+from app.models.exports import Export, ExportPart
 from app.models.failures import DeadLetter, Incident, TaskError
 from app.models.files import File, FileVariant
 from app.models.flows import Batch, BatchShard, Cancellation, JobWait, Waiting
@@ -60,6 +60,7 @@ __all__ = [
     "Document",
     "Effect",
     "Export",
+    "ExportPart",
     "File",
     "FileVariant",
     "IdempotencyKey",

@@ -2,11 +2,12 @@
 
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, Index, text
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, text
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.ids import new_id
-from app.models.base import Base, CreatedAt, Json, TenantId, Timestamp
+from app.models.base import Base, CreatedAt, Json, TenantId, TenantRef, Timestamp
 
 
 class Export(Base):
@@ -35,7 +36,9 @@ class Export(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     tenant_id: Mapped[TenantId]
     job_id: Mapped[UUID]
-    """No foreign key: finished jobs are pruned before what they made."""
+    """The job that made it, or handed it out in parts. No foreign key: finished jobs are pruned before what
+    they made.
+    """
     target: Mapped[str]
     """A table's name, or `monthly_report`."""
     format: Mapped[str]
@@ -48,6 +51,15 @@ class Export(Base):
     """Known once the attempt that runs has counted them."""
     bytes: Mapped[int | None] = mapped_column(BigInteger)
     sha256: Mapped[str | None]
+    """Of the whole file, in hex; null for one that was made in parts."""
+    parts: Mapped[list[dict[str, int | str]] | None] = mapped_column(JSONB)
+    """`bytes` and `sha256` of each part, in their order, once such a file is there."""
+    batch_id: Mapped[UUID | None]
+    """Of the parts' jobs; null while it isn't made in parts."""
+    attributes: Mapped[list[str] | None]
+    """Those that have columns of their own, while it is made in parts."""
+    whole: Mapped[bool] = mapped_column(server_default=text("false"))
+    """It is to be made by one job: in parts it didn't work out."""
     object_key: Mapped[str | None]
     upload_key: Mapped[str | None]
     upload_id: Mapped[str | None]
@@ -56,3 +68,23 @@ class Export(Base):
     started_at: Mapped[Timestamp | None]
     finished_at: Mapped[Timestamp | None]
     expires_at: Mapped[Timestamp | None]
+
+
+class ExportPart(Base):
+    """A run of keys, from `first` (included) to `before` (excluded), of an export that is being made; null is no
+    end. Once the part is in the store, `etag` says so. Gone when the export has ended.
+    """
+
+    __tablename__ = "export_parts"
+
+    export_id: Mapped[UUID] = mapped_column(
+        ForeignKey("exports.id", ondelete="CASCADE"), primary_key=True
+    )
+    number: Mapped[int] = mapped_column(primary_key=True)
+    tenant_id: Mapped[TenantRef]
+    first: Mapped[str | None]
+    before: Mapped[str | None]
+    etag: Mapped[str | None]
+    bytes: Mapped[int | None] = mapped_column(BigInteger)
+    rows: Mapped[int | None] = mapped_column(BigInteger)
+    sha256: Mapped[str | None]

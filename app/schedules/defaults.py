@@ -6,7 +6,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from app.jobs import CATALOG, CleanUp, ReportDaily, TrialsExpire
+from app.jobs import CATALOG, CleanUp, ReportDaily, ReportMonthlyRun, TrialsExpire
 from app.ledger.contract import JobContract
 from app.models import SYSTEM_TENANT
 from app.schedules.store import NewSchedule, create
@@ -28,6 +28,7 @@ DEFAULTS = (
     Default(since=1, name="daily report", job=ReportDaily, cron="0 8 * * *"),
     Default(since=1, name="trial expiry", job=TrialsExpire, cron="0 */4 * * *", system=True),
     Default(since=1, name="clean-up", job=CleanUp, cron="0 3 * * 0", system=True),
+    Default(since=2, name="monthly reports", job=ReportMonthlyRun, cron="0 6 1 * *", system=True),
 )
 VERSION = max(default.since for default in DEFAULTS)
 

@@ -19,7 +19,7 @@ FLOWER_USER = "admin"
 WORKERS: Mapping[str, tuple[str, int]] = {
     "worker-high": ("high", 1),
     "worker-default": ("default", max(2, os.cpu_count() or 1)),
-    "worker-low": ("low", 1),
+    "worker-low": ("low", 2),
 }
 """Program name -> its queue, and how many jobs it runs at a time."""
 METERED = (DISPATCHER, *WORKERS)

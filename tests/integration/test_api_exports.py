@@ -1,7 +1,9 @@
 """Ordering an export over HTTP, and fetching it."""
 
+import io
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
@@ -13,7 +15,15 @@ from app.settings import Settings
 from app.storage import Storage
 from tests.support.clock import set_columns
 from tests.support.customers import Customer
-from tests.support.exports import add_contacts, order, published, run_export
+from tests.support.exports import (
+    add_contacts,
+    add_many,
+    order,
+    published,
+    run_export,
+    run_jobs,
+    tiny_parts,
+)
 from tests.support.jobs import job_facts
 from tests.support.problems import assert_problem
 from tests.support.runtime import Worker
@@ -153,6 +163,34 @@ def test_cancel(api: httpx.Client, worker: Worker, engine: Engine, tenant: Custo
     shown = api.get(f"/v1/exports/{export_id}").json()
     assert (shown["status"], shown["error"]["code"]) == ("cancelled", "cancelled")
     assert_problem(api.get(f"/v1/exports/{export_id}/download"), 409, "export_not_ready")
+
+
+def test_an_export_in_parts_shows_them_and_is_cancelled_with_them(
+    api: httpx.Client,
+    worker: Worker,
+    engine: Engine,
+    tenant: Customer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tiny_parts(monkeypatch)
+    add_many(engine, tenant.id, 2_000, padding=64)
+    export_id = order(engine, tenant.id)
+    run_jobs(worker, engine)
+    shown = api.get(f"/v1/exports/{export_id}").json()
+    assert (shown["status"], shown["rows"], shown["sha256"]) == ("succeeded", 2_000, None)
+    file = io.BytesIO(api.get(shown["download"]).content)
+    for part in shown["parts"]:
+        assert sha256(file.read(part["bytes"])).hexdigest() == part["sha256"]
+    assert (file.read(), file.tell()) == (b"", shown["bytes"])
+    export_id = order(engine, tenant.id)
+    worker.deliver(published(engine))
+    for _ in range(2):
+        answer = api.post(f"/v1/exports/{export_id}/cancel")
+        assert (answer.status_code, answer.json()["status"]) == (202, "cancelled")
+    with engine.connect() as tx:
+        states = "SELECT cancelled_at IS NOT NULL FROM batches WHERE name = :name"
+        name = {"name": f"export {export_id}"}
+        assert tx.execute(text(states), name).scalar_one() is True
 
 
 def test_what_has_succeeded_is_not_cancelled(

@@ -111,4 +111,5 @@ def test_the_table_is_what_the_processes_open(settings: Settings, run: Run) -> N
     child = runtime().engine.pool
     runtime.cache_clear()
     assert isinstance(child, QueuePool)
-    assert child.size() + child._max_overflow == CHILD.postgres
+    assert (child.size(), child._max_overflow) == (CHILD.pool, CHILD.overflow)
+    assert CHILD.postgres == CHILD.pool + CHILD.overflow + CHILD.copies == 4

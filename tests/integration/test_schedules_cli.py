@@ -105,6 +105,7 @@ def test_migrating_installs_the_reference_schedules_and_leaves_changes_alone(
             (tenant.id, "report.daily"): "0 8 * * *",
             (SYSTEM_TENANT, "trials.expire"): "0 */4 * * *",
             (SYSTEM_TENANT, "upkeep.clean_up"): "0 3 * * 0",
+            (SYSTEM_TENANT, "report.monthly_run"): "0 6 1 * *",
         }
         delete(tx, tenant.id, find(tx, tenant.id, "daily report"))
         clean_up = find(tx, SYSTEM_TENANT, "clean-up")
@@ -113,7 +114,11 @@ def test_migrating_installs_the_reference_schedules_and_leaves_changes_alone(
     with engine.begin() as tx:
         assert install_defaults(tx) == 0
         left = {each.name: each.cron for each in page(tx, None)}
-    assert left == {"trial expiry": "0 */4 * * *", "clean-up": "0 4 * * *"}
+    assert left == {
+        "trial expiry": "0 */4 * * *",
+        "clean-up": "0 4 * * *",
+        "monthly reports": "0 6 1 * *",
+    }
 
 
 def test_what_was_deleted_is_not_installed_again(engine: Engine, tenant: Customer) -> None:

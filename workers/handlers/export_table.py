@@ -1,36 +1,69 @@
-"""Write a table of a tenant's into a file."""
+"""Write a table of a tenant's into a file, or have it written in parts."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection
 
 from app.errors import Unprocessable
-from app.exports import lifecycle
-from app.exports.making import make_file
+from app.exports import lifecycle, parts
+from app.exports.making import choose, make_file
+from app.exports.rows import Between, Selection
 from app.jobs import ExportTable
 from workers.runtime.context import Context
 from workers.runtime.outcome import Cancel, Dead, Done, Outcome
 from workers.runtime.registry import handles
 
+ENDED = Cancel("The export has ended, or is gone.")
+
 
 @handles(ExportTable)
 def export_table(ctx: Context, job: ExportTable) -> Outcome:
-    """One snapshot into one object; the export names it in the commit of the job's end."""
+    """One snapshot into one object; the export names it in the commit of the job's end. A large CSV file is
+    cut into parts instead, which are jobs of their own.
+    """
     with ctx.aside() as tx:
         work = lifecycle.begin(
             tx, ctx.tenant_id, job.export_id, job_id=ctx.job.id, attempt=ctx.job.attempt
         )
     if work is None:
-        return Cancel("The export has ended, or is gone.")
-    watch = _Watch(ctx, work)
+        return ENDED
+    if work.left_open is not None:
+        ctx.storage.abort_multipart(*work.left_open)
     try:
         with ctx.read() as db:
-            stored, rows = make_file(
-                db, ctx.storage, work, watch, max_rows=ctx.settings.export_max_rows
-            )
+            chosen = choose(db, work, max_rows=ctx.settings.export_max_rows)
+            runs = parts.cut(db, work, chosen)
+            if not runs:
+                return _make(ctx, db, work, chosen)
     except Unprocessable as never:
         return Dead(str(never), never.code)
+    return _hand_out(ctx, work, chosen, runs)
+
+
+def _make(ctx: Context, db: Connection, work: lifecycle.Work, chosen: Selection) -> Outcome:
+    stored, rows = make_file(db, ctx.storage, work, chosen, _Watch(ctx, work))
+    days = ctx.settings.export_keep_days
     with ctx.transaction() as tx:
-        then = lifecycle.finish(
-            tx, work, stored, rows=rows, keep_days=ctx.settings.export_keep_days
-        )
+        then = lifecycle.finish(tx, work.tenant_id, work.id, stored, rows=rows, keep_days=days)
     return Done(then)
+
+
+def _hand_out(
+    ctx: Context, work: lifecycle.Work, chosen: Selection, runs: Sequence[Between]
+) -> Outcome:
+    """The upload is known before there is anything in it, so that whoever comes next can clear it away."""
+    kind = work.order.format.content_type
+    upload_id = ctx.storage.begin_multipart(work.key, content_type=kind)
+    batch = None
+    try:
+        _Watch(ctx, work).uploading(upload_id)
+        window = ctx.settings.export_parallel_parts
+        with ctx.transaction() as tx:
+            batch = parts.hand_out(tx, work, chosen, runs, upload_id=upload_id, window=window)
+    finally:
+        if batch is None:
+            ctx.storage.abort_multipart(work.key, upload_id)
+    return ENDED if batch is None else Done([batch])
 
 
 class _Watch:
