@@ -3,7 +3,6 @@
 import json
 import sys
 from decimal import Decimal, InvalidOperation
-from enum import StrEnum
 from importlib import import_module
 from importlib.metadata import entry_points
 from importlib.util import find_spec
@@ -31,17 +30,11 @@ from app import (
 )
 from app.broker import topology
 from app.failing import in_one_line
+from app.keys import Role
 from app.settings import get_settings
-from app.terminal import AsJson, answer, table, transaction
+from app.terminal import AsJson, Why, answer, table, transaction
 
 MAX_BUDGET = 1_000_000_000
-
-
-class Role(StrEnum):
-    """What a key is for."""
-
-    TENANT = "tenant"
-    OPERATOR = "operator"
 
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
@@ -245,36 +238,42 @@ def set_retention(
 @keys.command("create")
 def create_key(
     tenant: Annotated[
-        str | None, typer.Argument(help="Name or id; none for an operator's.")
+        str | None, typer.Argument(help="Name or id; none for who runs the product.")
     ] = None,
-    name: Annotated[str, typer.Option(help="What it is for.")] = "default",
+    name: Annotated[str, typer.Option(help="Whose it is, or what for.")] = "default",
     role: Annotated[
-        Role, typer.Option(help="An operator's key opens no tenant's data.")
+        Role, typer.Option(help="Viewers look, operators act, admins also change what stays.")
     ] = Role.TENANT,
     as_json: AsJson = False,
 ) -> None:
     """Create an API key and show it, this once."""
     from app import keys as store
     from app.errors import Unprocessable
+    from app.operations.access import MADE, make_key
+    from app.operations.actor import Actor
 
     if (role is Role.TENANT) != (tenant is not None):
-        raise Unprocessable("A tenant's key needs the tenant; --role operator goes without one.")
+        raise Unprocessable(
+            "A tenant's key needs the tenant; --role viewer, operator and admin go without one."
+        )
     with transaction() as tx:
-        if tenant is None:
-            key_id, key = store.create_operator_key(tx, name=name)
-        else:
-            key_id, key = store.create_key(tx, store.find_tenant(tx, tenant), name=name)
+        tenant_id = None if tenant is None else store.find_tenant(tx, tenant)
+        actor = Actor.at_the_command_line()
+        key_id, key = make_key(tx, actor, tenant_id=tenant_id, name=name, role=role, reason=MADE)
     line = f"{key}\nKeep it: it is not shown again."
     answer({"id": key_id, "key": key}, line, as_json=as_json)
 
 
 @keys.command("revoke")
-def revoke_key(key_id: UUID, as_json: AsJson = False) -> None:
-    """Put a key out of force."""
-    from app import keys as store
+def revoke_key(
+    key_id: UUID, reason: Why = "Revoked at the command line.", as_json: AsJson = False
+) -> None:
+    """Put a key out of force, and end the sessions that it opened."""
+    from app.operations.access import revoke_key as revoke
+    from app.operations.actor import Actor
 
     with transaction() as tx:
-        store.revoke_key(tx, key_id)
+        revoke(tx, Actor.at_the_command_line(), key_id, reason=reason)
     answer({"id": key_id, "revoked": True}, f"{key_id} is revoked", as_json=as_json)
 
 

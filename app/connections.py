@@ -33,8 +33,9 @@ def web(db_pool_size: int) -> Opens:
 DISPATCHER = Opens(pool=7, listeners=1, rabbitmq=4)
 """One for the dispatching, one for each of five chores, one for who reads the metrics, and what wakes it. To the broker: the publisher,
 the reader of dead letters, the sender of plain tasks whose turn has come again, and who reads the metrics."""
-WORKER = Opens(rabbitmq=2)
-"""A worker's main process, which takes the messages and sends Flower's events; it asks no database."""
+WORKER = Opens(pool=1, rabbitmq=2)
+"""A worker's main process, which takes the messages and sends Flower's events. The database it tells for a
+moment every ten seconds that it is there."""
 CHILD = Opens(pool=1, overflow=2, copies=1)
 """One of its children: the job's own, for a moment the heartbeat's and that of an effect, a lock or a check; and
 while it makes an export, the second one that reads its rows."""

@@ -8,12 +8,11 @@ from typing import Annotated, Any
 import typer
 
 from app.broker.topology import Queue
-from app.terminal import AsJson, answer, table, transaction, when
+from app.terminal import AsJson, Why, answer, table, transaction, when
 
 queues = typer.Typer(no_args_is_help=True, help="The work queues: look at them, pause and resume.")
 kinds = typer.Typer(no_args_is_help=True, help="The kinds of jobs: pause, resume and limit them.")
 
-Why = Annotated[str, typer.Option(help="Shown with the pause.")]
 AtOnce = Annotated[
     int | None,
     typer.Option(min=0, help="Jobs with the broker or a worker at once; none: no limit."),
@@ -23,6 +22,8 @@ Weight = Annotated[
 ]
 Tenant = Annotated[str, typer.Argument(help="Name or id.")]
 _PAUSED = "Paused by an operator."
+_RESUMED = "Resumed by an operator."
+_LIMITED = "Set at the command line."
 
 
 @queues.command("list")
@@ -63,9 +64,9 @@ def pause_queue(queue: Queue, reason: Why = _PAUSED, as_json: AsJson = False) ->
 
 
 @queues.command("resume")
-def resume_queue(queue: Queue, as_json: AsJson = False) -> None:
+def resume_queue(queue: Queue, reason: Why = _RESUMED, as_json: AsJson = False) -> None:
     """Send to the queue again."""
-    _resume("queue", queue.value, as_json=as_json)
+    _resume("queue", queue.value, reason, as_json=as_json)
 
 
 @queues.command("rules")
@@ -96,13 +97,13 @@ def show_rules(as_json: AsJson = False) -> None:
 @kinds.command("pause")
 def pause_kind(kind: str, reason: Why = _PAUSED, as_json: AsJson = False) -> None:
     """Send no jobs of a kind until it is resumed."""
-    _pause("kind", _known(kind), reason, as_json=as_json)
+    _pause("kind", kind, reason, as_json=as_json)
 
 
 @kinds.command("resume")
-def resume_kind(kind: str, as_json: AsJson = False) -> None:
+def resume_kind(kind: str, reason: Why = _RESUMED, as_json: AsJson = False) -> None:
     """Send the kind's jobs again; a kind that the code no longer has is taken off the list."""
-    _resume("kind", kind, as_json=as_json)
+    _resume("kind", kind, reason, as_json=as_json)
 
 
 @kinds.command("limit")
@@ -116,9 +117,9 @@ def pause_tenant(tenant: Tenant, reason: Why = _PAUSED, as_json: AsJson = False)
     _pause("tenant", _tenant_id(tenant), reason, as_json=as_json)
 
 
-def resume_tenant(tenant: Tenant, as_json: AsJson = False) -> None:
+def resume_tenant(tenant: Tenant, reason: Why = _RESUMED, as_json: AsJson = False) -> None:
     """Send the tenant's jobs again."""
-    _resume("tenant", _tenant_id(tenant), as_json=as_json)
+    _resume("tenant", _tenant_id(tenant), reason, as_json=as_json)
 
 
 def share(
@@ -159,19 +160,25 @@ def _queue_columns(facts: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _pause(scope: str, name: str, reason: str, *, as_json: bool) -> None:
-    from app.ledger.rules import Scope, pause
+    from app.jobs import CATALOG
+    from app.ledger.rules import Scope
+    from app.operations.actor import Actor
+    from app.operations.dispatch import pause
 
     with transaction() as tx:
-        pause(tx, Scope(scope), name, reason=reason)
+        pause(tx, Actor.at_the_command_line(), CATALOG, Scope(scope), name, reason=reason)
     facts = {"scope": scope, "name": name, "paused": True, "reason": reason}
     answer(facts, f"{scope} {name} is paused", as_json=as_json)
 
 
-def _resume(scope: str, name: str, *, as_json: bool) -> None:
-    from app.ledger.rules import Scope, resume
+def _resume(scope: str, name: str, reason: str, *, as_json: bool) -> None:
+    from app.jobs import CATALOG
+    from app.ledger.rules import Scope
+    from app.operations.actor import Actor
+    from app.operations.dispatch import resume
 
     with transaction() as tx:
-        resume(tx, Scope(scope), name)
+        resume(tx, Actor.at_the_command_line(), CATALOG, Scope(scope), name, reason=reason)
     facts = {"scope": scope, "name": name, "paused": False}
     answer(facts, f"{scope} {name} is not paused", as_json=as_json)
 
@@ -179,10 +186,13 @@ def _resume(scope: str, name: str, *, as_json: bool) -> None:
 def _limit(
     scope: str, name: str, at_once: int | None, weight: int | None, *, as_json: bool
 ) -> None:
-    from app.ledger.rules import Scope, set_limits
+    from app.ledger.rules import Scope
+    from app.operations.actor import Actor
+    from app.operations.dispatch import limit as set_limit
 
     with transaction() as tx:
-        set_limits(tx, Scope(scope), name, max_running=at_once, weight=weight)
+        actor, limits = Actor.at_the_command_line(), {"max_running": at_once, "weight": weight}
+        set_limit(tx, actor, Scope(scope), name, **limits, reason=_LIMITED)
     limit = "any number" if at_once is None else str(at_once)
     facts = {"scope": scope, "name": name, "at_once": at_once, "weight": weight}
     line = f"{scope} {name}: {limit} at once, weight {weight or 'of its plan, or 1'}"

@@ -187,12 +187,14 @@ def chores_of(
     timekeeper = Timekeeper(engine, aftermaths)
     scheduler = Scheduler(engine, catalog)
     janitor = Janitor(settings, make_storage(settings), engine)
+    successes: dict[str, float] = {}
     return Chores(
         Chore(name="collector", every_seconds=1.0, step=collector.step, close=collector.close),
         Chore(name="timekeeper", every_seconds=1.0, step=timekeeper.step),
         Chore(name="scheduler", every_seconds=1.0, step=scheduler.step),
-        Chore(name="gauge", every_seconds=1.0, step=Gauge(engine).step),
+        Chore(name="gauge", every_seconds=1.0, step=Gauge(engine, successes).step),
         Chore(name="janitor", every_seconds=600.0, step=janitor.step),
+        successes=successes,
     )
 
 

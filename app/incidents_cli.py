@@ -128,14 +128,16 @@ def discard(
     as_json: AsJson = False,
 ) -> None:
     """Give dead jobs up, and messages that belong to none. All that fit every option given."""
-    from app.ledger.replay import discard as close
+    from app.operations.actor import Actor
+    from app.operations.incidents import discard as close
 
     _check_said(reason, "--reason")
     chosen = _chosen(job, incident, kind, queue, code, since, until, tenant, everything=everything)
     number, more = 0, True
     while more:
         with transaction() as tx:
-            done = close(tx, chosen, reason=reason, dry_run=dry_run)
+            actor = Actor.at_the_command_line()
+            done, _ = close(tx, actor, chosen, reason=reason, dry_run=dry_run)
         number += done.number
         more = done.more and not dry_run
     facts = {"dry_run": dry_run, "discarded": number, "more": done.more}
@@ -150,11 +152,12 @@ def resolve(
     as_json: AsJson = False,
 ) -> None:
     """Say that the cause is mended. The next death of this cause opens the incident again."""
-    from app.ledger.incidents import resolve as close
+    from app.operations.actor import Actor
+    from app.operations.incidents import resolve as close
 
     _check_said(note, "--note")
     with transaction() as tx:
-        close(tx, incident_id, note=note)
+        close(tx, Actor.at_the_command_line(), incident_id, note=note)
     facts = {"id": incident_id, "state": "resolved"}
     answer(facts, f"{incident_id} is resolved", as_json=as_json)
 
@@ -167,11 +170,12 @@ def ignore(
     as_json: AsJson = False,
 ) -> None:
     """Hear no more of a cause for a while. The first death after that opens the incident again."""
-    from app.ledger.incidents import ignore as close
+    from app.operations.actor import Actor
+    from app.operations.incidents import ignore as close
 
     _check_said(note, "--note")
     with transaction() as tx:
-        close(tx, incident_id, note=note, days=days)
+        close(tx, Actor.at_the_command_line(), incident_id, note=note, days=days)
     facts = {"id": incident_id, "state": "ignored", "days": days}
     answer(facts, f"{incident_id} is ignored for {days} days", as_json=as_json)
 
@@ -183,14 +187,16 @@ def _replay(
     from app.aftermath import AFTERMATHS
     from app.jobs import CATALOG
     from app.ledger.replay import Replayed
-    from app.ledger.replay import replay as run_again
+    from app.operations.actor import Actor
+    from app.operations.incidents import replay as run_again
 
     total = Replayed(more=True)
     by_kind: Counter[str] = Counter()
     while total.more:
         with transaction() as tx:
-            answer = run_again(
+            answer, _ = run_again(
                 tx,
+                Actor.at_the_command_line(),
                 CATALOG,
                 AFTERMATHS,
                 chosen,

@@ -71,10 +71,11 @@ def cancel(
 ) -> None:
     """End a job that has not ended; work that it has not committed is undone."""
     from app.aftermath import AFTERMATHS
-    from app.ledger.cancel import cancel as end
+    from app.operations.actor import Actor
+    from app.operations.jobs import cancel as end
 
     with transaction() as tx:
-        end(tx, AFTERMATHS, None, job_id, reason=reason)
+        end(tx, Actor.at_the_command_line(), AFTERMATHS, job_id, reason=reason)
     answer({"id": job_id, "state": "cancelled"}, f"{job_id} is cancelled", as_json=as_json)
 
 
@@ -83,10 +84,12 @@ def retry(job_id: JobId, reason: Why = "Retried by an operator.", as_json: AsJso
     """Run a dead job again, or have one that waits for its time begin now."""
     from app.aftermath import AFTERMATHS
     from app.jobs import CATALOG
-    from app.ledger.replay import retry_job
+    from app.operations.actor import Actor
+    from app.operations.jobs import retry as run_again
 
     with transaction() as tx:
-        retry_job(tx, CATALOG, AFTERMATHS, None, job_id, reason=reason)
+        actor = Actor.at_the_command_line()
+        run_again(tx, actor, CATALOG, AFTERMATHS, job_id, reason=reason)
     answer({"id": job_id, "state": "scheduled"}, f"{job_id} runs again", as_json=as_json)
 
 

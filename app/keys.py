@@ -4,6 +4,7 @@ import hashlib
 import secrets
 from contextlib import suppress
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import NamedTuple
 from uuid import UUID
 
@@ -16,17 +17,50 @@ from app.ids import new_id
 from app.models import SYSTEM_TENANT, ApiKey, Tenant
 
 PREFIX = "mr_"
+MAX_LISTED = 500
+
+
+class Role(StrEnum):
+    """What a key is for: a tenant's own work, or to run the product. Viewers look, and see nothing of what
+    customers sent; operators act; admins also change what stays.
+    """
+
+    TENANT = "tenant"
+    VIEWER = "viewer"
+    OPERATOR = "operator"
+    ADMIN = "admin"
+
+    @property
+    def runs_the_product(self) -> bool:
+        """Whether it is no customer's."""
+        return self is not Role.TENANT
+
+    def covers(self, least: "Role") -> bool:
+        """Whether it may do what `least` may. A tenant's covers nothing but itself."""
+        if Role.TENANT in {self, least}:
+            return self is least
+        order = (Role.VIEWER, Role.OPERATOR, Role.ADMIN)
+        return order.index(self) >= order.index(least)
 
 
 class KeyInForce(NamedTuple):
-    """What a key stands for."""
+    """What a key stands for. Of an operator's the tenant is the system's own."""
 
     key_id: UUID
     tenant_id: UUID
+    name: str
+    role: Role
 
 
-OPERATOR = "operator"
-"""The role of keys that run the product, and open no customer's data."""
+class OperatorKey(NamedTuple):
+    """An operator's key as it may be shown."""
+
+    id: UUID
+    name: str
+    prefix: str
+    role: Role
+    created_at: datetime
+    revoked_at: datetime | None
 
 
 def create_tenant(
@@ -70,15 +104,19 @@ def set_timezone(tx: Connection, tenant_id: UUID, timezone: str) -> None:
 
 def create_key(tx: Connection, tenant_id: UUID, *, name: str) -> tuple[UUID, str]:
     """A new key: its id, and the key itself, which is shown this once and kept only as a hash."""
-    return _create_key(tx, tenant_id, name=name, role="tenant")
+    return _create_key(tx, tenant_id, name=name, role=Role.TENANT)
 
 
-def create_operator_key(tx: Connection, *, name: str) -> tuple[UUID, str]:
-    """The same for an operator; it belongs to the system's own tenant."""
-    return _create_key(tx, SYSTEM_TENANT, name=name, role=OPERATOR)
+def create_operator_key(
+    tx: Connection, *, name: str, role: Role = Role.OPERATOR
+) -> tuple[UUID, str]:
+    """The same for who runs the product; it belongs to the system's own tenant."""
+    if not role.runs_the_product:
+        raise ValueError(f"{role} is no operator's role")
+    return _create_key(tx, SYSTEM_TENANT, name=name, role=role)
 
 
-def _create_key(tx: Connection, tenant_id: UUID, *, name: str, role: str) -> tuple[UUID, str]:
+def _create_key(tx: Connection, tenant_id: UUID, *, name: str, role: Role) -> tuple[UUID, str]:
     key = PREFIX + secrets.token_urlsafe(32)
     key_id = new_id()
     tx.execute(
@@ -88,7 +126,7 @@ def _create_key(tx: Connection, tenant_id: UUID, *, name: str, role: str) -> tup
             name=name,
             prefix=key[: len(PREFIX) + 6],
             key_hash=_hash(key),
-            role=role,
+            role=role.value,
         )
     )
     return key_id, key
@@ -108,27 +146,38 @@ def revoke_key(tx: Connection, key_id: UUID) -> None:
 def tenant_of(tx: Connection, key: str) -> UUID | None:
     """The tenant of a tenant's key in force; an operator's stands for none."""
     found = find_key(tx, key)
-    return None if found is None else found.tenant_id
+    return found.tenant_id if found is not None and found.role is Role.TENANT else None
+
+
+def operator_of(tx: Connection, key: str) -> KeyInForce | None:
+    """An operator's key, of whichever role, if it is in force."""
+    found = find_key(tx, key)
+    return found if found is not None and found.role.runs_the_product else None
 
 
 def find_key(tx: Connection, key: str) -> KeyInForce | None:
-    """The tenant's key, if it is in force."""
+    """The key, whosever it is, if it is in force."""
     found = tx.execute(
-        select(ApiKey.id, ApiKey.tenant_id).where(
-            ApiKey.key_hash == _hash(key), ApiKey.revoked_at.is_(None), ApiKey.role != OPERATOR
+        select(ApiKey.id, ApiKey.tenant_id, ApiKey.name, ApiKey.role).where(
+            ApiKey.key_hash == _hash(key), ApiKey.revoked_at.is_(None)
         )
     ).one_or_none()
-    return None if found is None else KeyInForce(*found)
+    if found is None:
+        return None
+    return KeyInForce(found.id, found.tenant_id, found.name, Role(found.role))
 
 
-def is_operator(tx: Connection, key: str) -> bool:
-    """Whether it is an operator's key in force."""
-    found = tx.execute(
-        select(ApiKey.id).where(
-            ApiKey.key_hash == _hash(key), ApiKey.revoked_at.is_(None), ApiKey.role == OPERATOR
+def operator_keys(tx: Connection) -> list[OperatorKey]:
+    """All of them, the newest first; those out of force too."""
+    rows = tx.execute(
+        select(
+            ApiKey.id, ApiKey.name, ApiKey.prefix, ApiKey.role, ApiKey.created_at, ApiKey.revoked_at
         )
+        .where(ApiKey.role != Role.TENANT.value)
+        .order_by(ApiKey.id.desc())
+        .limit(MAX_LISTED)
     )
-    return found.one_or_none() is not None
+    return [OperatorKey(*row[:3], Role(row.role), *row[4:]) for row in rows]
 
 
 def _in_days(days: int) -> ColumnElement[datetime]:

@@ -6,6 +6,7 @@ from functools import partial
 
 from fastapi import Depends, FastAPI
 from fastapi.telemetry import TelemetryConfig
+from sqlalchemy import Engine
 
 from app.aftermath import AFTERMATHS
 from app.api import (
@@ -42,6 +43,7 @@ from app.api.admission import admit
 from app.api.http_metrics import HttpMetrics
 from app.api.live import LiveFeed
 from app.console import unsubscribe
+from app.console.overview import POLL_SECONDS, console_snapshot
 from app.console.router import router as console
 from app.db import make_engine
 from app.imports.lifecycle import PROGRESS_CHANNEL
@@ -126,12 +128,7 @@ def create_app(
     app.state.settings = settings
     app.state.storage = make_storage(settings)
     app.state.draining = False
-    app.state.import_feed = LiveFeed(
-        settings,
-        PROGRESS_CHANNEL,
-        partial(import_events.import_snapshot, engine),
-        draining=lambda: bool(app.state.draining),
-    )
+    _feed(app, settings, engine)
     _watch(app, settings)
     problems.install(app)
     for module in ROUTES:
@@ -152,3 +149,20 @@ def _watch(app: FastAPI, settings: Settings) -> None:
         from app.api.http_traces import HttpTraces
 
         app.add_middleware(HttpTraces)
+
+
+def _feed(app: FastAPI, settings: Settings, engine: Engine) -> None:
+    """What browsers follow: imports, and the operators' overview and jobs."""
+    app.state.import_feed = LiveFeed(
+        settings,
+        PROGRESS_CHANNEL,
+        partial(import_events.import_snapshot, engine),
+        draining=lambda: bool(app.state.draining),
+    )
+    app.state.console_feed = LiveFeed(
+        settings,
+        None,
+        partial(console_snapshot, engine),
+        draining=lambda: bool(app.state.draining),
+        poll_seconds=POLL_SECONDS,
+    )

@@ -22,6 +22,8 @@ MAX_DAYS = 36_500
 _NOT_THE_NEWEST = """NOT EXISTS (SELECT FROM schedules s
                                  WHERE s.id = t.schedule_id AND s.last_slot_at = t.slot_at)"""
 
+# A trigger refuses the rest.
+_AUDITED = "t.at < clock_timestamp() - interval '30 days'"
 _DEALT_WITH = "t.state <> 'received'"
 _EXPIRED = "t.expires_at IS NULL OR t.expires_at < clock_timestamp()"
 _DELIVERED = "NOT EXISTS (SELECT FROM webhook_deliveries d WHERE d.event_id = t.id)"
@@ -99,6 +101,20 @@ KEPT = (
         about="sessions of the console, after their end",
         step=rows("console_sessions", at="expires_at"),
         days=1,
+    ),
+    Kept(
+        what="audit_log",
+        about="what operators did; for 30 days in any case",
+        step=rows("audit_log", at="at", where=_AUDITED, tenant=None),
+        days=365,
+        per_tenant=False,
+    ),
+    Kept(
+        what="processes",
+        about="dispatchers and workers that were not heard of any more",
+        step=rows("processes", at="seen_at", tenant=None),
+        days=1,
+        per_tenant=False,
     ),
     Kept(
         what="task_errors",

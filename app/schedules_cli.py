@@ -24,6 +24,7 @@ NewPayload = Annotated[str, typer.Option(help="The job's payload as JSON.")]
 NewTimezone = Annotated[str | None, typer.Option(help="IANA name; the tenant's own without it.")]
 Missed = Annotated[str, typer.Option(help="What to do about missed slots: none, last or all.")]
 TENANTS_OWN = "tenant"
+BY_COMMAND = "At the command line."
 
 
 @app.command("list")
@@ -116,36 +117,43 @@ def resume(name: Name, tenant: Tenant = None, as_json: AsJson = False) -> None:
 def run(name: Name, tenant: Tenant = None, as_json: AsJson = False) -> None:
     """Run its job once, now, beside its slots."""
     from app.jobs import CATALOG
-    from app.schedules.store import find, run_now
+    from app.operations.actor import Actor
+    from app.operations.schedules import run_now
+    from app.schedules.store import find
 
     with transaction() as tx:
         tenant_id = _tenant(tx, tenant)
-        job_id = run_now(tx, tenant_id, find(tx, tenant_id, name), CATALOG, public_only=False)
+        actor, found = Actor.at_the_command_line(), find(tx, tenant_id, name)
+        job_id, _ = run_now(tx, actor, tenant_id, found, CATALOG, reason=BY_COMMAND)
     typer.echo(json.dumps({"job_id": str(job_id)}) if as_json else f"{name} runs as job {job_id}")
 
 
 @app.command()
 def delete(name: Name, tenant: Tenant = None, as_json: AsJson = False) -> None:
     """Delete it; jobs that it has made go on."""
-    from app.schedules.store import delete as forget
+    from app.operations.actor import Actor
+    from app.operations.schedules import delete as forget
     from app.schedules.store import find
 
     with transaction() as tx:
         tenant_id = _tenant(tx, tenant)
         schedule_id = find(tx, tenant_id, name)
-        forget(tx, tenant_id, schedule_id)
+        actor = Actor.at_the_command_line()
+        forget(tx, actor, tenant_id, schedule_id, reason=BY_COMMAND)
     answer({"id": schedule_id, "deleted": True}, f"{name} is deleted", as_json=as_json)
 
 
 def _change(name: str, tenant: str | None, changes: dict[str, Any], *, as_json: bool) -> None:
     from app.jobs import CATALOG
-    from app.schedules.store import edit as change
+    from app.operations.actor import Actor
+    from app.operations.schedules import change
     from app.schedules.store import find
 
     with transaction() as tx:
         tenant_id = _tenant(tx, tenant)
         schedule_id = find(tx, tenant_id, name)
-        change(tx, tenant_id, schedule_id, CATALOG, changes, public_only=False)
+        actor = Actor.at_the_command_line()
+        change(tx, actor, tenant_id, schedule_id, CATALOG, changes, reason=BY_COMMAND)
         _show(tx, tenant_id, schedule_id, as_json=as_json)
 
 

@@ -13,7 +13,7 @@ from uuid import UUID
 from sqlalchemy import Connection, delete, insert, select
 from sqlalchemy.sql import func
 
-from app.keys import find_key
+from app.keys import KeyInForce, Role, find_key
 from app.models import ApiKey, ConsoleSession, Tenant
 
 LIFETIME = timedelta(hours=12)
@@ -21,14 +21,27 @@ LIFETIME = timedelta(hours=12)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """Who is signed in. Everyone with a key may do everything in its tenant, until there are roles."""
+    """Who is signed in. Everyone with a tenant's key may do everything in that tenant; what an operator may
+    do is said by the role, and the tenant is the system's own.
+    """
 
     tenant_id: UUID
     tenant_name: str
+    key_id: UUID
+    key_name: str
+    role: Role
 
 
-def open_session(tx: Connection, key: str) -> str | None:
-    """A new session's token, which is shown this once; None when the key is unknown or revoked."""
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A new session: its token, which is shown this once, and the key that opened it."""
+
+    token: str
+    key: KeyInForce
+
+
+def open_session(tx: Connection, key: str) -> Opened | None:
+    """None when the key is unknown or revoked."""
     found = find_key(tx, key)
     if found is None:
         return None
@@ -43,13 +56,19 @@ def open_session(tx: Connection, key: str) -> str | None:
             expires_at=now + LIFETIME,
         )
     )
-    return token
+    return Opened(token, found)
 
 
 def session_of(tx: Connection, token: str) -> Session | None:
     """The session of that token, unless it is over."""
     row = tx.execute(
-        select(ConsoleSession.tenant_id, Tenant.name)
+        select(
+            ConsoleSession.tenant_id,
+            Tenant.name.label("tenant_name"),
+            ConsoleSession.key_id,
+            ApiKey.name.label("key_name"),
+            ApiKey.role,
+        )
         .join(Tenant, Tenant.id == ConsoleSession.tenant_id)
         .join(ApiKey, ApiKey.id == ConsoleSession.key_id)
         .where(
@@ -58,7 +77,9 @@ def session_of(tx: Connection, token: str) -> Session | None:
             ApiKey.revoked_at.is_(None),
         )
     ).one_or_none()
-    return None if row is None else Session(tenant_id=row.tenant_id, tenant_name=row.name)
+    if row is None:
+        return None
+    return Session(**{**row._mapping, "role": Role(row.role)})  # noqa: SLF001 - SQLAlchemy's public name
 
 
 def end_session(tx: Connection, token: str) -> None:

@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 
 from app.settings import get_settings
 
+Why = Annotated[str, typer.Option("--reason", help="Kept in the audit log.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 

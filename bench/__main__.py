@@ -12,6 +12,7 @@ NAMES = {
     "batch": "bench.batch",
     "bloat": "bench.bloat",
     "capacity": "bench.capacity",
+    "console": "bench.console",
     "csv_readers": "bench.csv_readers",
     "dispatch": "bench.dispatch",
     "export": "bench.export",

@@ -12,6 +12,7 @@ from fastapi import Request
 from sqlalchemy import Engine
 
 from app.errors import Forbidden, Unauthenticated
+from app.keys import Role
 from app.sessions import Session, csrf_token, session_of
 from app.settings import Settings
 
@@ -27,6 +28,8 @@ def tenant_of_browser(request: Request, engine: Engine) -> UUID:
     session = load_session(engine, token)
     if session is None:
         raise Unauthenticated("The session is over. Sign in again.", code="session_over")
+    if session.role is not Role.TENANT:
+        raise Forbidden("You are signed in as an operator. This needs the key of a tenant.")
     if request.method not in SAFE_METHODS:
         check_csrf(token, request.headers.get(CSRF_HEADER, ""))
     return session.tenant_id

@@ -85,15 +85,23 @@ class LiveFeed:
     """All that is watched in this process. Its tasks live as long as somebody watches.
 
     Belongs to one event loop. `draining` says that the process is about to stop: all watching ends then.
+    Without a `channel` nobody tells, and what is watched is read every `poll_seconds`.
     """
 
     def __init__(
-        self, settings: Settings, channel: str, read: Read, *, draining: Callable[[], bool]
+        self,
+        settings: Settings,
+        channel: str | None,
+        read: Read,
+        *,
+        draining: Callable[[], bool],
+        poll_seconds: float = POLL_SECONDS,
     ) -> None:
         self._settings = settings
         self._channel = channel
         self._read = read
         self._draining = draining
+        self._poll_seconds = poll_seconds
         self._watched: dict[UUID, Watched] = {}
         self._tasks: dict[UUID | str, asyncio.Task[None]] = {}
         self._limiter: anyio.CapacityLimiter | None = None
@@ -103,7 +111,8 @@ class LiveFeed:
         """The thing, followed until the block ends."""
         if not self._watched:
             self._limiter = anyio.CapacityLimiter(READERS)
-            self._start("listen", self._listen())
+            if self._channel is not None:
+                self._start("listen", self._listen(self._channel))
             self._start("drain", self._notice_the_drain())
         watched = self._watched.get(thing_id)
         if watched is None:
@@ -133,7 +142,7 @@ class LiveFeed:
     async def _follow(self, thing_id: UUID, watched: Watched) -> None:
         while not watched.closed:
             with suppress(TimeoutError):
-                await asyncio.wait_for(watched.dirty.wait(), POLL_SECONDS)
+                await asyncio.wait_for(watched.dirty.wait(), self._poll_seconds)
             watched.dirty.clear()
             pause = SHORTEST_SECONDS
             try:
@@ -152,11 +161,11 @@ class LiveFeed:
         )
         await (watched.close() if snapshot is None else watched.publish(snapshot))
 
-    async def _listen(self) -> None:
+    async def _listen(self, channel: str) -> None:
         while True:
             try:
                 async with listening(
-                    self._settings, self._channel, application_name="millrace-web-live"
+                    self._settings, channel, application_name="millrace-web-live"
                 ) as connection:
                     self._read_all()  # what changed before isn't told
                     async for notification in connection.notifies():

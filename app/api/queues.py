@@ -4,29 +4,28 @@ from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from pydantic import BaseModel, Field
 from sqlalchemy import Connection, text
 
-from app.api.bodies import Body, BoundedRoute
+from app.api.bodies import Body, BoundedRoute, Reason
 from app.api.problems import describe
-from app.api.session import Reader, Tx, current_operator
+from app.api.session import CatalogDep, CurrentOperator, Reader, Tx
 from app.broker.topology import Queue
-from app.errors import NotFound
 from app.ledger.backlog import ALL_TENANTS, depths
-from app.ledger.rules import Scope, load_rules, pause, resume
+from app.ledger.rules import Scope, load_rules
+from app.operations.dispatch import pause, resume
 
 router = APIRouter(prefix="/v1", tags=["queues"], route_class=BoundedRoute)
 
-_OPERATORS = [Depends(current_operator)]
 _IN_FLIGHT = text("""
     SELECT queue, count(*) FROM in_flight
     WHERE CAST(:tenant_id AS uuid) IS NULL OR tenant_id = :tenant_id GROUP BY queue
 """)
 _DEAD = text("""
-    SELECT j.queue, count(*) FROM dead_letters d JOIN jobs j ON j.id = d.job_id
-    WHERE d.state = 'open' AND (CAST(:tenant_id AS uuid) IS NULL OR d.tenant_id = :tenant_id)
-    GROUP BY j.queue
+    SELECT d.queue, count(*) FROM dead_letters d
+    WHERE d.state = 'open' AND d.job_id IS NOT NULL AND (CAST(:tenant_id AS uuid) IS NULL OR d.tenant_id = :tenant_id)
+    GROUP BY d.queue
 """)
 # The history's newest part is all that is looked at, so that this costs the same at any length of it.
 _RATES = text("""
@@ -73,48 +72,57 @@ class Queues(BaseModel):
 
 
 class PauseRequest(Body):
-    """Why; shown to operators."""
+    """Why; shown to operators, and kept in the audit log."""
 
-    reason: Annotated[str, Field(max_length=500)] = "Paused by an operator."
+    reason: Reason = "Paused by an operator."
+
+
+class ResumeRequest(Body):
+    """Why; kept in the audit log."""
+
+    reason: Reason = "Resumed by an operator."
 
 
 @router.get("/queues", responses=describe(422))
 def list_queues(reader: Reader, tx: Tx) -> Queues:
     """The queues with the figures of the key's tenant, or with an operator's key of everybody."""
-    return Queues(items=_views(tx, reader))
+    return Queues(items=queue_views(tx, reader))
 
 
-@router.post(
-    "/queues/{name}/pause", dependencies=_OPERATORS, responses=describe(403, 404, 413, 422)
-)
-def pause_queue(name: str, tx: Tx, request: PauseRequest | None = None) -> QueueView:
+@router.post("/queues/{name}/pause", responses=describe(403, 404, 413, 422))
+def pause_queue(
+    name: str,
+    operator: CurrentOperator,
+    tx: Tx,
+    catalog: CatalogDep,
+    request: PauseRequest | None = None,
+) -> QueueView:
     """Operators: send nothing to the queue until it is resumed. What was sent already runs."""
-    queue = _named(name)
-    pause(tx, Scope.QUEUE, queue.value, reason=(request or PauseRequest()).reason)
-    return _view(tx, queue)
+    reason = (request or PauseRequest()).reason
+    pause(tx, operator, catalog, Scope.QUEUE, name, reason=reason)
+    return _view(tx, name)
 
 
-@router.post("/queues/{name}/resume", dependencies=_OPERATORS, responses=describe(403, 404, 422))
-def resume_queue(name: str, tx: Tx) -> QueueView:
+@router.post("/queues/{name}/resume", responses=describe(403, 404, 413, 422))
+def resume_queue(
+    name: str,
+    operator: CurrentOperator,
+    tx: Tx,
+    catalog: CatalogDep,
+    request: ResumeRequest | None = None,
+) -> QueueView:
     """Operators: send to the queue again. Nothing happens when it isn't paused."""
-    queue = _named(name)
-    resume(tx, Scope.QUEUE, queue.value)
-    return _view(tx, queue)
+    reason = (request or ResumeRequest()).reason
+    resume(tx, operator, catalog, Scope.QUEUE, name, reason=reason)
+    return _view(tx, name)
 
 
-def _named(name: str) -> Queue:
-    try:
-        return Queue(name)
-    except ValueError:
-        known = ", ".join(queue.value for queue in Queue)
-        raise NotFound(f"There is no queue {name!r}. Queues: {known}.") from None
+def _view(tx: Connection, name: str) -> QueueView:
+    return next(view for view in queue_views(tx, None) if view.name == name)
 
 
-def _view(tx: Connection, name: Queue) -> QueueView:
-    return next(view for view in _views(tx, None) if view.name is name)
-
-
-def _views(tx: Connection, tenant_id: UUID | None) -> list[QueueView]:
+def queue_views(tx: Connection, tenant_id: UUID | None) -> list[QueueView]:
+    """As they stand; `tenant_id` None is everybody's."""
     whose = {"tenant_id": tenant_id}
     waiting = {each.queue: each for each in depths(tx, tenant_id or ALL_TENANTS)}
     measured = {each.queue: each.measured_at for each in depths(tx, ALL_TENANTS)}

@@ -10,10 +10,12 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from sqlalchemy import Connection, Engine
 
 from app.api.browser import tenant_of_browser
+from app.api.request_id import request_id
 from app.errors import Forbidden, Unauthenticated
-from app.keys import is_operator, tenant_of
+from app.keys import operator_of, tenant_of
 from app.ledger.aftermath import Aftermaths
 from app.ledger.contract import Catalog
+from app.operations.actor import Actor
 from app.settings import Settings
 from app.storage import Storage
 from app.traces import spans
@@ -94,8 +96,8 @@ def current_tenant(
         return tenant_of_browser(request, engine)
     with engine.connect() as connection:
         tenant = tenant_of(connection, credentials.credentials)
-        operator = tenant is None and is_operator(connection, credentials.credentials)
-    if operator:
+        operator = None if tenant else operator_of(connection, credentials.credentials)
+    if operator is not None:
         raise Forbidden("This is an operator's key, and no tenant's. Use a key of the tenant.")
     if tenant is None:
         raise Unauthenticated("The API key is unknown or revoked. Use one that is in force.")
@@ -107,23 +109,28 @@ CurrentTenant = Annotated[UUID, Depends(current_tenant)]
 
 
 def current_operator(
+    request: Request,
     engine: EngineDep,
     credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
-) -> None:
-    """Let an operator's key pass. Raises Unauthenticated without one that is in force, and Forbidden for a
-    tenant's.
+) -> Actor:
+    """Who runs the product and calls with a key of that; what the role allows is the operation's to say.
+    Raises Unauthenticated without one that is in force, and Forbidden for a tenant's.
     """
     if credentials is None:
         raise Unauthenticated("Send an operator's key: 'Authorization: Bearer <key>'.")
     with engine.connect() as connection:
-        if is_operator(connection, credentials.credentials):
-            return
-        known = tenant_of(connection, credentials.credentials) is not None
+        operator = operator_of(connection, credentials.credentials)
+        known = operator or tenant_of(connection, credentials.credentials)
+    if operator is not None:
+        return Actor.with_key(operator, request_id(request))
     if known:
         raise Forbidden(
             "This is for operators. Use a key made by: millrace keys create --role operator"
         )
     raise Unauthenticated("The API key is unknown or revoked. Use one that is in force.")
+
+
+CurrentOperator = Annotated[Actor, Depends(current_operator)]
 
 
 def reader(
@@ -134,7 +141,7 @@ def reader(
     """The tenant whose figures are asked for; None, which is everybody's, for an operator's key."""
     if credentials is not None:
         with engine.connect() as connection:
-            if is_operator(connection, credentials.credentials):
+            if operator_of(connection, credentials.credentials) is not None:
                 return None
     return current_tenant(request, engine, credentials)
 

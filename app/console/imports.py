@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request, Response
 from app.api.browser import load_session, token_of
 from app.api.imports import get_import, list_imports
 from app.api.session import EngineDep, SettingsDep, Tx
-from app.console.pages import page, to_sign_in
+from app.console.pages import OVERVIEW, page, redirect, to_sign_in
 from app.errors import NotFound
 from app.sessions import Session
 
@@ -25,6 +25,8 @@ def imports_page(request: Request, engine: EngineDep, tx: Tx, settings: Settings
     session = _session(request, engine)
     if session is None:
         return to_sign_in(request)
+    if session.role.runs_the_product:
+        return redirect(OVERVIEW)
     earlier = list_imports(session.tenant_id, tx, None, EARLIER)
     facts = {
         "direct_above": DIRECT_ABOVE_BYTES,
@@ -40,6 +42,8 @@ def import_page(request: Request, import_id: str, engine: EngineDep, tx: Tx) -> 
     session = _session(request, engine)
     if session is None:
         return to_sign_in(request)
+    if session.role.runs_the_product:
+        return redirect(OVERVIEW)
     try:
         shown = get_import(UUID(import_id), session.tenant_id, tx)
     except (NotFound, ValueError):

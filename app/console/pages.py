@@ -1,5 +1,6 @@
 """Pages from templates. Everything that a template prints is escaped, and an unknown name is an error."""
 
+from datetime import UTC, datetime
 from functools import lru_cache
 
 from fastapi import Request, Response
@@ -7,11 +8,15 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from app.api.browser import token_of
+from app.console import words
 from app.console.assets import Assets, load_assets
 from app.console.headers import page_headers
 from app.sessions import Session, csrf_token
 
 HOME = "/console/imports"
+"""Where tenants begin."""
+OVERVIEW = "/console/overview"
+"""Where operators do."""
 
 
 @lru_cache(maxsize=1)
@@ -22,13 +27,16 @@ def assets() -> Assets:
 
 @lru_cache(maxsize=1)
 def _templates() -> Environment:
-    return Environment(
+    made = Environment(
         loader=PackageLoader("app.console"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    for write in (words.moment, words.span, words.ago, words.between, words.figure, words.short):
+        made.filters[write.__name__] = write
+    return made
 
 
 def page(
@@ -48,6 +56,7 @@ def page(
         .render(
             asset=assets().url,
             session=session,
+            now=datetime.now(UTC),
             csrf=csrf_token(token) if session is not None and token is not None else "",
             **facts,
         )

@@ -1,20 +1,58 @@
 """Everything below /console."""
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
-from app.console import imports, mail_templates, signing_in
-from app.console.pages import HOME, assets, redirect
+from app.api.browser import load_session, token_of
+from app.api.session import EngineDep
+from app.console import (
+    access,
+    audit_log,
+    dispatch,
+    import_log,
+    imports,
+    incident_actions,
+    incidents,
+    job_actions,
+    jobs,
+    mail_log,
+    mail_templates,
+    overview,
+    schedules,
+    signing_in,
+    webhooks,
+)
+from app.console.pages import HOME, OVERVIEW, assets, redirect
+
+OPERATORS = (
+    overview,
+    jobs,
+    job_actions,
+    incidents,
+    incident_actions,
+    dispatch,
+    schedules,
+    import_log,
+    webhooks,
+    mail_log,
+    audit_log,
+    access,
+)
+"""Pages of who runs the product."""
 
 router = APIRouter(prefix="/console", include_in_schema=False)
 router.include_router(signing_in.router)
 router.include_router(imports.router)
 router.include_router(mail_templates.router)
+for module in OPERATORS:
+    router.include_router(module.router)
 
 
 @router.get("")
-def home() -> Response:
-    """There is one page so far."""
-    return redirect(HOME)
+def home(request: Request, engine: EngineDep) -> Response:
+    """Where the one who is signed in begins."""
+    token = token_of(request)
+    session = None if token is None else load_session(engine, token)
+    return redirect(OVERVIEW if session is not None and session.role.runs_the_product else HOME)
 
 
 @router.get("/static/{version}/{name:path}")

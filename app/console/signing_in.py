@@ -13,8 +13,12 @@ from app.api.browser import (
     load_session,
     token_of,
 )
+from app.api.request_id import request_id
 from app.api.session import EngineDep, SettingsDep, Tx
-from app.console.pages import HOME, page, redirect, safe_next
+from app.console.door import address_of, check_patience, count_failure
+from app.console.pages import HOME, OVERVIEW, page, redirect, safe_next
+from app.errors import TooManyRequests
+from app.operations.access import signed_in
 from app.sessions import LIFETIME, csrf_token, end_session, open_session
 from app.settings import Settings
 
@@ -52,12 +56,23 @@ def sign_in(
 ) -> Response:
     """Exchange the key for a cookie."""
     check_origin(request)
-    token = open_session(tx, key.strip())
-    if token is None:
+    address = address_of(request)
+    try:
+        check_patience(tx, address)
+    except TooManyRequests as refused:
+        return _again(request, next, str(refused), refused.status)
+    opened = open_session(tx, key.strip())
+    if opened is None:
+        count_failure(tx, address)
         error = "There is no such API key, or it was revoked. Check that all of it was copied."
-        return page(request, "sign-in.html", status=401, next=safe_next(next), error=error)
-    answer = redirect(safe_next(next))
-    _set_cookie(answer, settings, token, int(LIFETIME.total_seconds()))
+        return _again(request, next, error, 401)
+    home = HOME
+    if opened.key.role.runs_the_product:
+        signed_in(tx, opened.key, request_id(request), address=address)
+        home = OVERVIEW
+    wish = safe_next(next)
+    answer = redirect(home if wish == HOME else wish)
+    _set_cookie(answer, settings, opened.token, int(LIFETIME.total_seconds()))
     return answer
 
 
@@ -73,6 +88,10 @@ def sign_out(
     answer = redirect("/console/sign-in")
     _set_cookie(answer, settings, "", 0)
     return answer
+
+
+def _again(request: Request, wish: str, error: str, status: int) -> Response:
+    return page(request, "sign-in.html", status=status, next=safe_next(wish), error=error)
 
 
 def _set_cookie(answer: Response, settings: Settings, token: str, seconds: int) -> None:

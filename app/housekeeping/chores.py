@@ -32,9 +32,10 @@ class Chore:
 
 
 class Chores:
-    """One thread a chore."""
+    """One thread a chore. `successes` gets the time at which each last went well, in seconds since 1970."""
 
-    def __init__(self, *chores: Chore) -> None:
+    def __init__(self, *chores: Chore, successes: dict[str, float] | None = None) -> None:
+        self._successes = {} if successes is None else successes
         for chore in chores:
             _FAILURES.labels(chore.name)  # 0 from the start on: a rate sees the first one rise
         self._stop = threading.Event()
@@ -61,7 +62,8 @@ class Chores:
             try:
                 if chore.step():
                     pause = 0.0
-                _SUCCESS.labels(chore.name).set(time.time())
+                self._successes[chore.name] = time.time()
+                _SUCCESS.labels(chore.name).set(self._successes[chore.name])
             except Exception as error:  # noqa: BLE001 - a server is away, or a fault of ours: go on either way
                 pause = max(pause, RETRY_SECONDS)
                 _FAILURES.labels(chore.name).inc()

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
+from app.errors import NotFound
 from app.ledger import backlog
 from app.ledger.backlog import ALL_TENANTS
 from app.ledger.state import State
@@ -43,6 +44,18 @@ _TOP = text("""
     JOIN tenants t ON t.id = tenant_id
     ORDER BY coalesce(due, 0) + coalesce(in_flight, 0) DESC, dead DESC, t.name
     LIMIT :limit
+""")
+
+_ONE = text("""
+    SELECT t.id AS tenant_id, t.name, coalesce(sum(b.ready), 0)::bigint AS due,
+           coalesce(sum(b.later), 0)::bigint AS later,
+           (SELECT count(*) FROM (SELECT FROM in_flight WHERE tenant_id = t.id LIMIT :counted) f)
+               AS in_flight,
+           (SELECT count(*) FROM (SELECT FROM dead_letters WHERE tenant_id = t.id AND state = 'open'
+                                  LIMIT :counted) d) AS dead,
+           coalesce(extract(epoch FROM clock_timestamp() - min(b.oldest)), 0)::float AS oldest_seconds
+    FROM tenants t LEFT JOIN backlog b ON b.tenant_id = t.id
+    WHERE t.id = :tenant_id GROUP BY t.id, t.name
 """)
 
 
@@ -103,6 +116,15 @@ def top_tenants(tx: Connection, *, limit: int) -> list[TenantLoad]:
     limit_statements(tx)
     rows = tx.execute(_TOP, {"all": ALL_TENANTS, "counted": COUNTED, "limit": limit})
     return [TenantLoad(**row._mapping) for row in rows]  # noqa: SLF001
+
+
+def tenant_load(tx: Connection, tenant_id: UUID) -> TenantLoad:
+    """Of one tenant. Raises NotFound."""
+    limit_statements(tx)
+    row = tx.execute(_ONE, {"tenant_id": tenant_id, "counted": COUNTED}).one_or_none()
+    if row is None:
+        raise NotFound(f"There is no tenant {tenant_id}.")
+    return TenantLoad(**row._mapping)  # noqa: SLF001
 
 
 def limit_statements(tx: Connection) -> None:

@@ -9,6 +9,7 @@ from app.models.ai import (
     AiUsage,
     Document,
 )
+from app.models.audit import AuditEntry, SignInFailure
 from app.models.base import Base
 from app.models.console import ConsoleSession
 from app.models.contacts import Contact
@@ -23,6 +24,7 @@ from app.models.jobs import Deadline, Effect, InFlight, Job, JobHistory, Lock, O
 from app.models.mails import Mail, MailSuppression
 from app.models.outbound import CircuitBreaker, CircuitChange, RateLimit
 from app.models.payments import PaymentCustomer, PaymentEvent, Subscription
+from app.models.processes import ProcessSeen
 from app.models.products import Product
 from app.models.retention import Retention
 from app.models.schedules import Schedule, ScheduleSlot
@@ -45,6 +47,7 @@ __all__ = [
     "AiSubject",
     "AiUsage",
     "ApiKey",
+    "AuditEntry",
     "Backlog",
     "Base",
     "Batch",
@@ -78,12 +81,14 @@ __all__ = [
     "Outbox",
     "PaymentCustomer",
     "PaymentEvent",
+    "ProcessSeen",
     "Product",
     "RateLimit",
     "RemoteConnection",
     "Retention",
     "Schedule",
     "ScheduleSlot",
+    "SignInFailure",
     "Subscription",
     "SyncLink",
     "SyncRun",

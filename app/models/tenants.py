@@ -51,12 +51,14 @@ class ApiKey(Base):
     """A key, hashed at rest: `key_hash` is the SHA-256 of the whole key, in hex.
 
     A plain hash is enough because the key is 256 bits of randomness, not a password. `prefix` is the
-    part that may be shown again, so that a person can tell their keys apart. An operator's key is the
-    system tenant's, and opens no customer's data.
+    part that may be shown again, so that a person can tell their keys apart. The keys of viewers, operators
+    and admins are the system tenant's: see `app.keys.Role`.
     """
 
     __tablename__ = "api_keys"
-    __table_args__ = (CheckConstraint("role IN ('tenant', 'operator')", name="role"),)
+    __table_args__ = (
+        CheckConstraint("role IN ('tenant', 'viewer', 'operator', 'admin')", name="role"),
+    )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     tenant_id: Mapped[TenantId] = mapped_column(index=True)

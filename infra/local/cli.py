@@ -90,7 +90,7 @@ def new_job(
 
 def _introduce(system: LocalSystem, environment: Path, seconds: float) -> None:
     lines = {
-        "console": f"{system.web_url}/console (sign in with the API_KEY in {environment})",
+        "console": f"{system.web_url}/console (sign in with API_KEY, or as an operator with OPERATOR_KEY, in {environment})",
         "API docs": f"{system.web_url}/docs",
         "Flower": system.flower_url,
         "mail": f"{system.layout.mail}/new",

@@ -27,6 +27,7 @@ from kombu.asynchronous import get_event_loop
 from app.settings import Settings
 from app.traces import spans
 from workers.runtime.pool_metrics import PoolMetrics
+from workers.runtime.presence import Presence
 
 log = structlog.get_logger()
 
@@ -58,6 +59,7 @@ def install(app: Celery, settings: Settings, *, before_exit: Callable[[], None])
     worker_shutting_down.connect(Drain.begin)
     app.steps["worker"].add(LostChildren)
     PoolMetrics.install(app, settings)
+    Presence.install(app, settings)
     if settings.heartbeat_file:
         Liveness.path = Path(settings.heartbeat_file)
         app.steps["worker"].add(Liveness)

@@ -1,0 +1,50 @@
+"""One job of any tenant: cancel it, have it run again."""
+
+from uuid import UUID
+
+from sqlalchemy import Connection, select
+
+from app.keys import Role
+from app.ledger.aftermath import Aftermaths
+from app.ledger.cancel import cancel as end
+from app.ledger.cancel import missing
+from app.ledger.contract import Catalog
+from app.ledger.replay import retry_job
+from app.models import Job
+from app.operations.actor import Actor
+from app.operations.audit import Thing, checked_reason, record
+
+
+def cancel(
+    tx: Connection, actor: Actor, aftermaths: Aftermaths, job_id: UUID, *, reason: str
+) -> UUID:
+    """End it, as `app.ledger.cancel.cancel` does. The reason is in the job's history, where its tenant reads
+    it. Returns the entry in the audit log. Raises Forbidden, NotFound, Conflict, Unprocessable.
+    """
+    actor.require(Role.OPERATOR)
+    thing = _thing(tx, job_id)
+    end(tx, aftermaths, None, job_id, reason=checked_reason(reason))
+    return record(tx, actor, "job.cancel", thing, reason=reason)
+
+
+def retry(
+    tx: Connection,
+    actor: Actor,
+    catalog: Catalog,
+    aftermaths: Aftermaths,
+    job_id: UUID,
+    *,
+    reason: str,
+) -> UUID:
+    """Run a dead one again, have a waiting one begin now; as above."""
+    actor.require(Role.OPERATOR)
+    thing = _thing(tx, job_id)
+    retry_job(tx, catalog, aftermaths, None, job_id, reason=checked_reason(reason))
+    return record(tx, actor, "job.retry", thing, reason=reason)
+
+
+def _thing(tx: Connection, job_id: UUID) -> Thing:
+    tenant_id = tx.execute(select(Job.tenant_id).where(Job.id == job_id)).scalar_one_or_none()
+    if tenant_id is None:
+        raise missing(job_id)
+    return Thing(object="job", id=str(job_id), tenant_id=tenant_id)

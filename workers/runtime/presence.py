@@ -1,0 +1,67 @@
+"""The worker's main process says every few seconds that it is there, for the operators' console.
+
+In a thread, and on a connection that is closed again: the event loop must not wait for the database, and a
+worker whose database is away is as alive as before.
+"""
+
+import threading
+from typing import Any
+
+import structlog
+from celery import Celery, bootsteps
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.db import make_engine
+from app.ledger.processes import SECONDS, beat, leave
+from app.logs import cause
+from app.settings import Settings
+
+log = structlog.get_logger()
+
+
+class Presence(bootsteps.StartStopStep):
+    """From the start of the pool to the worker's end."""
+
+    requires = ("celery.worker.components:Pool",)
+    settings: Settings
+
+    @classmethod
+    def install(cls, app: Celery, settings: Settings) -> None:
+        """For the app's workers."""
+        cls.settings = settings
+        app.steps["worker"].add(cls)
+
+    def __init__(self, parent: Any, **options: Any) -> None:
+        self._over = threading.Event()
+        self._thread: threading.Thread | None = None
+        super().__init__(parent, **options)
+
+    def start(self, parent: Any) -> None:
+        """Begin."""
+        queues = ", ".join(sorted(parent.app.amqp.queues.consume_from))
+        facts = {"name": parent.hostname, "queues": queues, "slots": parent.concurrency}
+        self._thread = threading.Thread(
+            target=self._run, args=(facts,), name="presence", daemon=True
+        )
+        self._thread.start()
+
+    def stop(self, _parent: Any) -> None:
+        """A worker that has ended isn't shown."""
+        self._over.set()
+
+    def _run(self, facts: dict[str, Any]) -> None:
+        engine = make_engine(
+            self.settings, pool_size=1, application_name="millrace-worker-presence"
+        )
+        while True:
+            over = self._over.is_set()
+            try:
+                with engine.begin() as tx:
+                    leave(tx, facts["name"]) if over else beat(tx, role="worker", **facts)
+            except SQLAlchemyError as error:
+                log.info("worker.presence_unsaid", error=cause(error))
+            finally:
+                engine.dispose()
+            if over:
+                return
+            self._over.wait(SECONDS)
