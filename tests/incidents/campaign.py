@@ -108,10 +108,10 @@ def _run(
             ended,
             fires=False,
         )
+        record.commands, record.notes = stage.done, stage.notes
         with suppress(StopIteration):
             next(course)
     record.others = sorted(others - {each.alert for each in seen})
-    record.commands, record.notes = stage.done, stage.notes
 
 
 def _wait(

@@ -205,7 +205,7 @@ class Stage:
             time.sleep(0.1)
         raise TimeoutError(f"job {job_id} has not succeeded within {limit:.0f} s")
 
-    def wait_until_idle(self, queue: str, *, limit: float = 180) -> None:
+    def wait_until_idle(self, queue: str, *, limit: float = 600) -> None:
         """Until nothing of the queue is due or under way. Raises TimeoutError."""
         deadline = time.monotonic() + limit
         query = (
