@@ -91,21 +91,16 @@ def test_what_waits_is_released_once_whoever_is_killed_at_it(fleet: Fleet, tmp_p
         grip.wait_for_one()  # the parents: the last one's commit is releasing
         kill_children(worker)
     fleet.wait_until("succeeded", [one, other, merged])
-    with held(fleet, third) as grip:
-        gate.touch()
-        grip.wait_for_one()  # the child that was released is releasing the next one
-        assert state(fleet.engine, second) == "running"
-        kill(worker)
-        kill(dispatcher)
+    with unmarked(fleet, third) as sent:
+        with held(fleet, third) as grip:
+            gate.touch()
+            grip.wait_for_one()  # the child that was released is releasing the next one
+            assert state(fleet.engine, second) == "running"
+            kill(worker)
         fleet.start_worker("worker-2")
-    wait_for(
-        lambda: state(fleet.engine, third) == "scheduled", what="the release, by the new worker"
-    )
-    with unmarked(fleet, third) as grip:
-        dispatcher = fleet.start_dispatcher("dispatcher-2")
-        grip.wait_for_one()  # it is sent, and about to be marked as that
+        sent.wait_for_one()  # what that one has released is sent, and about to be marked as that
         kill(dispatcher)
-    fleet.start_dispatcher("dispatcher-3")
+    fleet.start_dispatcher("dispatcher-2")
     jobs = [one, other, merged, first, second, third]
     fleet.wait_until("succeeded", jobs)
     fleet.assert_each_done_once(jobs)
