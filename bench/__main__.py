@@ -7,6 +7,7 @@ from pathlib import Path
 from bench.report import OUT, Result, print_table
 
 NAMES = {
+    "ai_search": "bench.ai_search",
     "autoscale": "bench.autoscale",
     "backlog": "bench.backlog",
     "batch": "bench.batch",

@@ -5,6 +5,7 @@ dimensions that the vectors turn out to have. Without it search reads the vector
 """
 
 from collections.abc import Mapping
+from itertools import groupby
 from uuid import UUID
 
 import structlog
@@ -63,8 +64,8 @@ def prepare(tx: Connection) -> bool:
         return False
     tx.execute(_TABLE)
     while rows := tx.execute(_MISSING, {"batch": FILL_BATCH}).all():
-        for row in rows:
-            keep(tx, row.tenant_id, Kind(row.kind), {row.id: bytes(row.result)})
+        for (tenant_id, kind), some in groupby(rows, lambda row: (row.tenant_id, row.kind)):
+            keep(tx, tenant_id, Kind(kind), {row.id: bytes(row.result) for row in some})
     for size in tx.execute(_DIMENSIONS).scalars().all():
         if size <= MAX_INDEXED_DIMENSIONS:
             tx.execute(text(_INDEX.format(size=int(size))))
