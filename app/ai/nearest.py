@@ -32,14 +32,17 @@ _COUNT = text("""
         SELECT FROM ai_passages
         WHERE tenant_id = :tenant_id AND kind = :kind AND space = :space LIMIT :most) AS counted
 """)
+# Passage by passage (OFFSET keeps it that way): a join of the whole may be planned as a scan of all tenants' vectors.
 _EXACT = """
     WITH mine AS MATERIALIZED (
         SELECT p.subject_id, p.begin_at, p.end_at, p.id {mine}
     ), measured AS MATERIALIZED (
-        SELECT m.subject_id, m.begin_at, m.end_at,
-               v.embedding::vector({size}) <=> CAST(:query AS vector({size})) AS distance
-        FROM mine m JOIN ai_vectors v ON v.passage_id = m.id
-        WHERE vector_dims(v.embedding) = {size}
+        SELECT m.subject_id, m.begin_at, m.end_at, own.distance
+        FROM mine m CROSS JOIN LATERAL (
+            SELECT v.embedding::vector({size}) <=> CAST(:query AS vector({size})) AS distance
+            FROM ai_vectors v
+            WHERE v.passage_id = m.id AND vector_dims(v.embedding) = {size}
+            OFFSET 0) own
     )
     SELECT * FROM (
         SELECT DISTINCT ON (subject_id) subject_id, begin_at, end_at, distance
