@@ -26,6 +26,7 @@ from tests.support.jobs import count
 from tests.support.problems import assert_problem
 from tests.support.runtime import Worker
 from tests.support.web import Web, web_server
+from workers import handlers  # noqa: F401 - they are registered by being imported
 
 DOCUMENT = {"title": "Handbook", "text": "How to bake bread.", "source": "wiki"}
 

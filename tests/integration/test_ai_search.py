@@ -23,6 +23,7 @@ from tests.support.problems import assert_problem
 from tests.support.runtime import Worker
 from tests.support.servers import Servers
 from tests.support.web import Web
+from workers import handlers  # noqa: F401 - they are registered by being imported
 
 COMPANIES = [
     "dental practice in berlin",

@@ -20,6 +20,7 @@ from tests.support.pictures import encoded, halves, heic_photo, opened
 from tests.support.problems import assert_nothing_left, assert_problem
 from tests.support.runtime import Worker
 from tests.support.web import Web
+from workers import handlers  # noqa: F401 - they are registered by being imported
 
 PNG = encoded(halves(), "PNG")
 JPEG = encoded(halves(), "JPEG")

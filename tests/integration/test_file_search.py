@@ -20,6 +20,7 @@ from tests.support.pictures import encoded, halves
 from tests.support.problems import assert_problem
 from tests.support.runtime import Worker
 from tests.support.web import Web
+from workers import handlers  # noqa: F401 - they are registered by being imported
 
 SEARCHABLE = {"searchable": "true"}
 BYTES = {"Content-Type": "application/octet-stream"}
