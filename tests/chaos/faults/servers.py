@@ -1,15 +1,18 @@
 """RabbitMQ and PostgreSQL: restarted, killed, and closing connections from their side."""
 
 import os
+import re
 import subprocess
 import time
 
+from infra.local.rabbitmq import VHOST
 from infra.local.rabbitmq_binaries import server as rabbitmq_server
 from tests.chaos.faults.processes import BACK_SECONDS, NothingToStrike
 from tests.chaos.journal import Blow
 from tests.chaos.stage import Stage
 from tests.chaos.timetable import Fault
 
+_CLOSED = re.compile(r"Closed (\d+) connections?")
 _TERMINATE = """
     SELECT count(pg_terminate_backend(pid))
     FROM (SELECT pid FROM pg_stat_activity WHERE application_name = %s
@@ -35,16 +38,21 @@ def kill(stage: Stage, fault: Fault) -> Blow:
 def close_connections(stage: Stage, fault: Fault) -> Blow:
     """The broker closes every connection, as it does when an operator or a policy wants it."""
     began = time.time()
-    subprocess.run(
-        [
-            str(rabbitmq_server().with_name("rabbitmqctl")),
-            *("--quiet", "close_all_connections", "chaos"),
-        ],
+    command = [
+        str(rabbitmq_server().with_name("rabbitmqctl")),
+        *("close_all_connections", "--vhost", VHOST, "chaos"),
+    ]
+    said = subprocess.run(
+        command,
         check=True,
         capture_output=True,
+        text=True,
         timeout=30,
         env={**os.environ, **stage.system.rabbitmq.cli_environment()},
-    )
+    ).stdout
+    closed = _CLOSED.search(said)
+    if closed is None or int(closed[1]) == 0:
+        raise NothingToStrike(f"no connection was closed: {said.strip()}")
     return Blow(fault=fault, began=began, ended=time.time())
 
 
