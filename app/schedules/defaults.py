@@ -21,6 +21,8 @@ class Default:
     job: type[JobContract]
     cron: str
     system: bool = False
+    paused: bool = False
+    """What writes to customers begins when somebody resumes it, not with an update."""
     payload: dict[str, Any] = field(default_factory=dict)
 
 
@@ -28,7 +30,14 @@ DEFAULTS = (
     Default(since=1, name="daily report", job=ReportDaily, cron="0 8 * * *"),
     Default(since=1, name="trial expiry", job=TrialsExpire, cron="0 */4 * * *", system=True),
     Default(since=1, name="clean-up", job=CleanUp, cron="0 3 * * 0", system=True),
-    Default(since=2, name="monthly reports", job=ReportMonthlyRun, cron="0 6 1 * *", system=True),
+    Default(
+        since=2,
+        name="monthly reports",
+        job=ReportMonthlyRun,
+        cron="0 6 1 * *",
+        system=True,
+        paused=True,
+    ),
 )
 VERSION = max(default.since for default in DEFAULTS)
 
@@ -68,6 +77,7 @@ def _install(tx: Connection, tenant_id: UUID, version: int) -> int:
             kind=default.job.spec.kind,
             payload=default.payload,
             cron=default.cron,
+            paused=default.paused,
         )
         create(tx, tenant_id, CATALOG, new, public_only=False)
     return len(wanted)

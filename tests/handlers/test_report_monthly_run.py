@@ -55,7 +55,7 @@ def test_the_schedule_has_every_tenants_report_made_in_one_batch(
         install_defaults(tx, SYSTEM_TENANT)
         find = "SELECT id FROM schedules WHERE kind = 'report.monthly_run'"
         schedule = tx.execute(text(find)).scalar_one()
-        change(tx, schedule, next_at=local(date(2026, 11, 1), "06:00:00", "UTC"))
+        change(tx, schedule, paused_at=None, next_at=local(date(2026, 11, 1), "06:00:00", "UTC"))
     fire(engine)
     ((slot_run, _),) = [
         job for job in dispatch(engine) if job[0] in fired(engine, schedule).values()

@@ -114,6 +114,8 @@ def test_migrating_installs_the_reference_schedules_and_leaves_changes_alone(
     with engine.begin() as tx:
         assert install_defaults(tx) == 0
         left = {each.name: each.cron for each in page(tx, None)}
+        paused = {each.name for each in page(tx, None) if each.paused_at}
+    assert paused == {"monthly reports"}
     assert left == {
         "trial expiry": "0 */4 * * *",
         "clean-up": "0 4 * * *",
