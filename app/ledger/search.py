@@ -15,7 +15,7 @@ from sqlalchemy import Connection, text
 from app.ledger.state import State
 
 WINDOW = 50_000
-"""So many jobs are looked at for one page: what that takes is in docs/console.md."""
+"""So many jobs are looked at for one page; `make bench NAME=console` says what that takes."""
 
 _OF_ITS_OWN = {
     State.QUEUED: "SELECT job_id, tenant_id FROM in_flight",

@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 from sqlalchemy import text
 
+from app.jobs import WelcomeMail
 from app.keys import Role, create_operator_key
 from app.ledger.rules import Scope, pause
 from tests.browser.conftest import Site, picture
@@ -16,7 +17,7 @@ from tests.browser.test_accessible import NARROW, WIDE, assert_fine
 from tests.support.customers import Customer, make_customer
 from tests.support.deaths import dead, incident_of
 from tests.support.filled import Filled, fill
-from tests.support.jobs import Note, job_facts
+from tests.support.jobs import job_facts
 
 pytestmark = pytest.mark.long
 
@@ -79,9 +80,9 @@ def test_every_page_is_accessible(
         page.goto(f"/console/{path}")
         for act in page.locator("details.act > summary").all()[:4]:
             act.click()
-        assert_fine(page)
         name = path.split("?")[0].split("/")
         picture(page, f"op-{name[0]}{'-one' if len(name) > 1 else ''}-{colors}")
+        assert_fine(page)
     context.close()
 
 
@@ -101,7 +102,9 @@ def test_every_page_keeps_to_its_policy(
 def test_an_incident_is_replayed_by_keyboard_alone(
     context: BrowserContext, site: Site, owner: Customer, filled: Filled
 ) -> None:
-    gone = dead(site.engine, owner.id, Note(), "No room", frame="app.keyboard:f", code="full")
+    gone = dead(
+        site.engine, owner.id, WelcomeMail(), "No room", frame="app.keyboard:f", code="full"
+    )
     incident = incident_of(site.engine, gone)["id"]
     page = context.new_page()
     complaints = quietly(page)
