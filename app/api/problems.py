@@ -189,4 +189,6 @@ def _unexpected(request: Request, error: Exception) -> JSONResponse:
         "internal",
         "Internal error",
         "Something went wrong on our side. Trying again may help; the cause is in the server's log.",
+        # The server closes the connection after an error that nobody caught; who isn't told uses it again.
+        headers={"Connection": "close"},
     )
