@@ -19,6 +19,7 @@ from app import (
     contracts_cli,
     csv_cli,
     dispatch_cli,
+    doctor_cli,
     incidents_cli,
     jobs_cli,
     mail_cli,
@@ -63,6 +64,7 @@ app.add_typer(secrets_cli.app, name="secrets")
 app.add_typer(storage, name="storage")
 app.add_typer(topology_commands, name="topology")
 app.command()(capacity_cli.capacity)
+app.command()(doctor_cli.doctor)
 
 
 @app.command()
@@ -87,10 +89,14 @@ def dispatcher() -> None:
 def migrate() -> None:
     """Bring the database to this version's schema and standard schedules; safe to repeat."""
     from app.ai.vectors import prepare
+    from app.db import set_session_options
     from app.migrations.run import upgrade
     from app.schedules.defaults import install_defaults
 
-    upgrade(get_settings())
+    settings = get_settings()
+    upgrade(settings)
+    if settings.pooled:
+        set_session_options(settings)
     with transaction() as tx:
         install_defaults(tx)
     with transaction() as tx:

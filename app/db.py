@@ -18,13 +18,15 @@ from sqlalchemy.exc import DBAPIError
 from app.settings import Settings
 from app.traces import sql as traced
 
-SESSION_OPTIONS = (
-    "-c client_connection_check_interval=1s -c idle_in_transaction_session_timeout=16min"
-)
+SESSION_SETTINGS = {
+    "client_connection_check_interval": "1s",
+    "idle_in_transaction_session_timeout": "16min",
+}
 """A statement whose process is gone, killed or past its time limit, ends within a second and lets go of its
 locks; by itself PostgreSQL notices only when the statement is done. A process that stands still inside a
 transaction for longer than any job may take loses it.
 """
+CONNECT_SECONDS = 5
 
 
 def sqlalchemy_url(settings: Settings) -> str:
@@ -38,21 +40,22 @@ def make_engine(
 ) -> Engine:
     """An engine of at most `pool_size + max_overflow` connections.
 
-    Raises sqlalchemy.exc.TimeoutError after 10 s without a free connection, so that a starved
-    pool shows up as an error and not as a hang.
+    Behind a pooler it prepares no statements and sets no session options: see docs/pgbouncer.md. Raises
+    sqlalchemy.exc.TimeoutError after 10 s without a free connection, so that a starved pool shows up as an
+    error and not as a hang.
     """
     url = make_url(sqlalchemy_url(settings))
+    session: dict[str, Any] = {"prepare_threshold": None}
+    if not settings.pooled:
+        ours = [f"-c {name}={value}" for name, value in SESSION_SETTINGS.items()]
+        session = {"options": " ".join([str(url.query.get("options", "")), *ours]).strip()}
     engine = create_engine(
         url,
         pool_size=pool_size,
         max_overflow=max_overflow,
         pool_timeout=10,
         pool_recycle=1800,
-        connect_args={
-            "application_name": application_name,
-            "connect_timeout": 5,
-            "options": f"{url.query.get('options', '')} {SESSION_OPTIONS}".strip(),
-        },
+        connect_args={**_link(settings, application_name), **session},
     )
     if settings.otlp_endpoint is not None:
         event.listen(engine, "do_connect", _connect_traced)
@@ -66,36 +69,79 @@ def _connect_traced(
 
 
 def listen(settings: Settings, channel: str, *, application_name: str) -> psycopg.Connection:
-    """A connection of its own, in autocommit, that listens on `channel`.
+    """A connection of its own, in autocommit and past any pooler, that listens on `channel`.
 
     Raises psycopg.OperationalError when the server is away.
     """
-    connection = psycopg.connect(
-        settings.database_url.get_secret_value(),
-        autocommit=True,
-        application_name=application_name,
-        connect_timeout=5,
-    )
-    connection.execute(f"LISTEN {channel}")
+    connection = direct_connection(settings, application_name=application_name)
+    connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
     return connection
+
+
+def direct_connection(settings: Settings, *, application_name: str) -> psycopg.Connection:
+    """One connection in autocommit, past any pooler. Raises psycopg.OperationalError."""
+    return psycopg.connect(
+        settings.direct_url, autocommit=True, **_link(settings, application_name)
+    )
+
+
+def set_session_options(settings: Settings) -> None:
+    """Make SESSION_SETTINGS those of our role in our database: a pooler's sessions are nobody's own."""
+    with direct_connection(settings, application_name="millrace-migrate") as connection:
+        for name, value in SESSION_SETTINGS.items():
+            connection.execute(
+                sql.SQL("ALTER ROLE CURRENT_USER IN DATABASE {} SET {} = {}").format(
+                    sql.Identifier(connection.info.dbname), sql.Identifier(name), sql.Literal(value)
+                )
+            )
 
 
 @asynccontextmanager
 async def listening(
     settings: Settings, channel: str, *, application_name: str
 ) -> AsyncIterator[psycopg.AsyncConnection[TupleRow]]:
-    """As `listen`, for an event loop. The system's keep-alives find a server that is silently gone."""
+    """As `listen`, for an event loop."""
     async with await psycopg.AsyncConnection.connect(
-        settings.database_url.get_secret_value(),
-        autocommit=True,
-        application_name=application_name,
-        connect_timeout=5,
-        keepalives_idle=15,
-        keepalives_interval=5,
-        keepalives_count=3,
+        settings.direct_url, autocommit=True, **_link(settings, application_name)
     ) as connection:
         await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
         yield connection
+
+
+def _link(settings: Settings, application_name: str) -> dict[str, Any]:
+    """The libpq parameters of every connection: whose it is, and how the system finds a line that is dead.
+
+    What was sent and isn't acknowledged within `silence_seconds` ends the connection, and so do signs of
+    life that are asked for and don't come, whatever a statement waits for.
+    """
+    seconds = settings.silence_seconds
+    return {
+        "application_name": application_name,
+        "connect_timeout": CONNECT_SECONDS,
+        "keepalives_idle": max(1, int(seconds / 2)),
+        "keepalives_interval": max(1, int(seconds / 4)),
+        "keepalives_count": 2,
+        "tcp_user_timeout": int(seconds * 1000),
+    }
+
+
+def probe_connection(settings: Settings) -> psycopg.Connection:
+    """One connection in autocommit, through the pooler where there is one. Raises psycopg.OperationalError."""
+    url = settings.database_url.get_secret_value()
+    link = _link(settings, "millrace-probe")
+    return psycopg.connect(url, autocommit=True, prepare_threshold=None, **link)
+
+
+def reach_once(settings: Settings) -> None:
+    """Connect, ask the server for an answer, leave. Raises psycopg.Error."""
+    with probe_connection(settings) as connection:
+        connection.execute("SELECT 1")
+
+
+def reach(engine: Engine) -> None:
+    """Ask the server for an answer. Raises SQLAlchemy's errors."""
+    with engine.connect() as connection:
+        connection.exec_driver_sql("SELECT 1")
 
 
 @contextmanager

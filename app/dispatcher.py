@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
 from types import FrameType
 
 import psycopg
@@ -25,8 +24,9 @@ from app.broker.publisher import Publisher
 from app.broker.topology import Queue
 from app.broker.window import Bounds, Windows
 from app.connections import DISPATCHER
-from app.db import listen, make_engine
+from app.db import listen, make_engine, reach
 from app.errors import BrokerAway
+from app.health import NOT_YET, OK, Heartbeat, Probe
 from app.housekeeping.chores import Chore, Chores
 from app.housekeeping.collector import Collector
 from app.housekeeping.depths import Depths
@@ -43,7 +43,8 @@ from app.logs import cause
 from app.metrics import declared
 from app.metrics.declared import Process
 from app.metrics.registry import counter, gauge, histogram, registry
-from app.metrics.serving import MetricsServer
+from app.metrics.serving import StatusServer
+from app.server_limits import check_at_start
 from app.settings import Settings
 from app.storage import make_storage
 from app.traces import spans
@@ -220,14 +221,25 @@ class Dispatcher:
     ) -> None:
         self._settings = settings
         self._catalog = catalog
-        # One connection for the dispatching, one for each chore, and one for who asks for the metrics.
+        # One connection for the dispatching, one for each chore, one for who reads the metrics, one for who
+        # asks whether it is ready.
         self._engine = make_engine(settings, pool_size=DISPATCHER.pool, application_name=NAME)
         self._stopping = False
         self._round = Round()
         self._windows = _windows(settings)
         self._chores = chores_of(settings, self._engine, catalog, aftermaths)
         self._depths = Depths(settings, self._engine, catalog)
-        self._metrics = MetricsServer(settings, registry(Process.DISPATCHER))
+        self._heartbeat = Heartbeat(settings.heartbeat_file)
+        self._broker = NOT_YET
+        self._status = StatusServer(
+            settings,
+            registry(Process.DISPATCHER),
+            heartbeat=self._heartbeat,
+            checks={
+                "broker": lambda: self._broker,
+                "database": Probe(lambda: reach(self._engine)),
+            },
+        )
 
     def stop(self, _signal: int = 0, _frame: FrameType | None = None) -> None:
         """Finish the batch in hand, then return from `run`."""
@@ -247,8 +259,10 @@ class Dispatcher:
             except (BrokerAway, DBAPIError, psycopg.Error) as error:
                 pause = RECONNECT_SECONDS[min(failures, len(RECONNECT_SECONDS) - 1)]
                 failures += 1
+                if isinstance(error, BrokerAway):
+                    self._broker = type(error.__cause__ or error).__name__
                 log.warning("dispatcher.disconnected", error=cause(error), retry_seconds=pause)
-                self._beat()
+                self._heartbeat.beat()
                 time.sleep(pause)
             else:
                 failures = 0
@@ -260,6 +274,7 @@ class Dispatcher:
 
     def _run_connected(self) -> None:
         publisher = Publisher(self._settings)
+        self._broker = OK
         self._windows = _windows(self._settings)
         try:
             with listen(self._settings, OUTBOX_CHANNEL, application_name=NAME) as listener:
@@ -274,7 +289,7 @@ class Dispatcher:
         watched = [queue.value for queue in Queue]
         look_at, pause = 0.0, FULL_PAUSE_SECONDS
         while not self._stopping:
-            self._beat()
+            self._heartbeat.beat()
             rooms = self._windows.rooms(publisher.depth, time.monotonic())
             full = [queue for queue, room in rooms.items() if room == 0]
             wanted = {queue: rooms[queue] for queue in watched if rooms[queue] > 0}
@@ -298,9 +313,9 @@ class Dispatcher:
         """The metrics, from now on or no longer."""
         if shown:
             registry(Process.DISPATCHER).register(self._depths)
-            self._metrics.start()
+            self._status.start()
         else:
-            self._metrics.stop()
+            self._status.stop()
             registry(Process.DISPATCHER).unregister(self._depths)
             self._depths.close()
 
@@ -326,10 +341,6 @@ class Dispatcher:
             poll = min(poll, CURBED_PAUSE_SECONDS)
         return time.monotonic() + (poll if due_in is None else min(poll, due_in))
 
-    def _beat(self) -> None:
-        if self._settings.heartbeat_file:
-            Path(self._settings.heartbeat_file).touch()
-
 
 def _record(batch: Batch, seconds: float) -> None:
     """Once it is committed."""
@@ -342,7 +353,8 @@ def _record(batch: Batch, seconds: float) -> None:
 
 
 def run(settings: Settings) -> None:
-    """The process: runs until SIGTERM or SIGINT."""
+    """The process: runs until SIGTERM or SIGINT. Exit status 78 when the plan of connections is over a limit."""
+    check_at_start(settings)
     dispatcher = Dispatcher(settings)
     signal.signal(signal.SIGTERM, dispatcher.stop)
     signal.signal(signal.SIGINT, dispatcher.stop)

@@ -127,6 +127,7 @@ def create_app(
     app.state.aftermaths = aftermaths
     app.state.settings = settings
     app.state.storage = make_storage(settings)
+    app.state.checks = health.checks_of(engine, app.state.storage)
     app.state.draining = False
     _feed(app, settings, engine)
     _watch(app, settings)

@@ -19,6 +19,7 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.main import create_app
+from app.server_limits import check_at_start
 from app.settings import Settings
 
 log = structlog.get_logger()
@@ -89,8 +90,11 @@ class Server(uvicorn.Server):
 
 
 def run(settings: Settings, *, host: str, port: int) -> None:
-    """The process: runs until SIGTERM or SIGINT. Exit status 3 when it can't start."""
+    """The process: runs until SIGTERM or SIGINT. Exit status 3 when it can't start, 78 when the plan of
+    connections is over a limit.
+    """
     app = create_app(settings)
+    check_at_start(settings)
     server = Server(app, host=host, port=port, drain_seconds=settings.web_drain_seconds)
     server.run()
     if not server.started:

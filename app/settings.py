@@ -10,6 +10,9 @@ from typing import Annotated, Self
 from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from app.connections import Processes as _Processes
+from app.connections import read_processes
+
 MIB = 1024 * 1024
 
 Seconds = Annotated[float, Field(gt=0)]
@@ -32,6 +35,7 @@ def _words(value: object) -> object:
 Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_words)]
 Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_words)]
 """Several, separated by commas or spaces."""
+Processes = Annotated[_Processes, NoDecode, BeforeValidator(read_processes)]
 
 
 class Settings(BaseSettings):
@@ -44,7 +48,16 @@ class Settings(BaseSettings):
     database_url: SecretStr = Field(
         description="postgresql://user:password@host:port/database",
     )
+    database_direct_url: SecretStr | None = Field(
+        default=None,
+        description="PostgreSQL itself, where database_url is a pooler in transaction mode (PgBouncer).",
+    )
     broker_url: SecretStr = Field(description="amqp://user:password@host:port/vhost")
+
+    broker_management_url: SecretStr | None = Field(
+        default=None,
+        description="RabbitMQ's management API, http://user:password@host:15672, where it may be asked for limits.",
+    )
 
     s3_endpoint_url: str | None = Field(
         default=None, description="None means AWS itself; set it for SeaweedFS, rclone, R2, ..."
@@ -153,6 +166,17 @@ class Settings(BaseSettings):
     db_pool_size: Annotated[int, Field(ge=1)] = Field(
         default=10, description="Connections of one web process."
     )
+    processes: Processes = Field(
+        default=_Processes(),
+        description="How many of each run at most, as `web=2 dispatcher=1 high=1x2 default=3x4 low=1x2`.",
+    )
+    pooler_connections: Annotated[int, Field(ge=1)] = Field(
+        default=20, description="What a pooler opens to PostgreSQL at most, where there is one."
+    )
+    silence_seconds: Annotated[float, Field(ge=1, le=50)] = Field(
+        default=20.0,
+        description="A server that acknowledges nothing that it is sent for so long is gone.",
+    )
     web_drain_seconds: Annotated[float, Field(ge=0)] = Field(
         default=5.0,
         description="How long a web process told to stop still serves, while /readyz already answers 503.",
@@ -238,7 +262,8 @@ class Settings(BaseSettings):
         default=None, description="Touched every few seconds by a live worker or dispatcher."
     )
     metrics_host: str = Field(
-        default="127.0.0.1", description="Where dispatcher and workers serve their metrics."
+        default="127.0.0.1",
+        description="Where dispatcher and workers serve their metrics and health.",
     )
     metrics_port: Annotated[int, Field(ge=0, le=65_535)] = Field(
         default=0, description="The port for it; 0: none. The web process has /metrics of its own."
@@ -272,6 +297,24 @@ class Settings(BaseSettings):
                 "implicit (port 465)."
             )
         return password
+
+    @property
+    def pooled(self) -> bool:
+        """Whether `database_url` is a pooler's."""
+        return bool(self.database_direct_url and self.database_direct_url.get_secret_value())
+
+    @property
+    def direct_url(self) -> str:
+        """PostgreSQL's own URL: for LISTEN and migrations."""
+        if self.database_direct_url and self.pooled:
+            return self.database_direct_url.get_secret_value()
+        return self.database_url.get_secret_value()
+
+    @property
+    def direct(self) -> Self:
+        """The same, without a pooler."""
+        changes = {"database_url": SecretStr(self.direct_url), "database_direct_url": None}
+        return self.model_copy(update=changes)
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> Self:

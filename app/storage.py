@@ -96,6 +96,19 @@ class Storage:
         """Raise unless the bucket answers."""
         self._client.head_bucket(Bucket=self.bucket)
 
+    def date(self) -> str | None:
+        """The store's clock, as its answer's Date header has it. Raises unless the bucket answers."""
+        answer = self._client.head_bucket(Bucket=self.bucket)
+        return answer["ResponseMetadata"]["HTTPHeaders"].get("date")
+
+    def expires_uploads(self) -> bool:
+        """Whether a lifecycle rule of the bucket ends unfinished uploads; no for stores that have no rules."""
+        try:
+            answer = self._client.get_bucket_lifecycle_configuration(Bucket=self.bucket)
+        except ClientError:
+            return False
+        return any("AbortIncompleteMultipartUpload" in rule for rule in answer.get("Rules", ()))
+
     def put(self, key: str, body: bytes, *, content_type: str) -> None:
         """Store a small object whole."""
         self._client.put_object(Bucket=self.bucket, Key=key, Body=body, ContentType=content_type)
@@ -302,17 +315,17 @@ class Storage:
 
 
 @lru_cache(maxsize=4)
-def make_storage(settings: Settings) -> Storage:
-    """The configured bucket. Connects on first use."""
+def make_storage(settings: Settings, *, patient: bool = True) -> Storage:
+    """The configured bucket. Connects on first use; impatient, it asks once and waits for seconds only."""
     outside = settings.s3_public_endpoint_url
     return Storage(
-        _client(settings, settings.s3_endpoint_url),
+        _client(settings, settings.s3_endpoint_url, patient=patient),
         settings.s3_bucket,
         presigner=_client(settings, outside) if outside else None,
     )
 
 
-def _client(settings: Settings, endpoint_url: str | None) -> "S3Client":
+def _client(settings: Settings, endpoint_url: str | None, *, patient: bool = True) -> "S3Client":
     checksums: Literal["when_supported", "when_required"] = (
         "when_supported" if settings.s3_checksums else "when_required"
     )
@@ -328,9 +341,9 @@ def _client(settings: Settings, endpoint_url: str | None) -> "S3Client":
             s3={"addressing_style": "path" if endpoint_url else "auto"},
             request_checksum_calculation=checksums,
             response_checksum_validation=checksums,
-            connect_timeout=5,
-            read_timeout=60,
-            retries={"mode": "standard", "max_attempts": 5},
+            connect_timeout=5 if patient else 3,
+            read_timeout=60 if patient else 3,
+            retries={"mode": "standard", "max_attempts": 5 if patient else 1},
             max_pool_connections=16,
         ),
     )

@@ -7,8 +7,10 @@ from celery.signals import setup_logging, worker_init
 from kombu import Exchange, Queue
 
 from app.broker import topology
+from app.broker.publisher import heartbeat_of
 from app.jobs import CATALOG
 from app.logs import configure_logging
+from app.server_limits import check_at_start
 from app.settings import Settings, get_settings
 from workers import handlers, tasks  # noqa: F401 - registers every handler, and every plain task
 from workers.runtime import process
@@ -47,10 +49,10 @@ def make_celery(settings: Settings) -> Celery:
         worker_concurrency=settings.worker_concurrency,
         worker_max_tasks_per_child=settings.worker_max_tasks_per_child,
         worker_max_memory_per_child=settings.worker_max_memory_per_child_kib,
-        # Connection: wait for the broker for ever; notice a dead one within half a minute.
+        # Connection: wait for the broker for ever; notice a dead one after two heartbeats.
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
-        broker_heartbeat=15,
+        broker_heartbeat=heartbeat_of(settings),
         # Ours: see workers/runtime/consumer.py.
         worker_consumer="workers.runtime.consumer:Consumer",
         # Flower's view.
@@ -91,6 +93,7 @@ def _setup_logging(**_: object) -> None:
 
 @worker_init.connect
 def _make_runtime(**_: object) -> None:
+    check_at_start(get_settings())
     runtime()
 
 

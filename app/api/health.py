@@ -1,14 +1,19 @@
 """Is the process alive, and are its servers there."""
 
-from collections.abc import Callable
-
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
-from sqlalchemy import text
+from sqlalchemy import Engine
 
-from app.api.session import EngineDep, StorageDep
+from app.db import reach
+from app.health import OK, Probe, all_ok
+from app.storage import Storage
 
 router = APIRouter(tags=["health"])
+
+
+def checks_of(engine: Engine, storage: Storage) -> dict[str, Probe]:
+    """Who asks the servers that the web can't do without."""
+    return {"database": Probe(lambda: reach(engine)), "storage": Probe(storage.check)}
 
 
 class Health(BaseModel):
@@ -18,36 +23,25 @@ class Health(BaseModel):
     checks: dict[str, str] = {}
 
 
+@router.get("/livez", include_in_schema=False)
 @router.get("/healthz")
 async def healthz() -> Health:
     """Liveness: the process answers. It asks nothing of any server, so none can restart it."""
-    return Health(status="ok")
+    return Health(status=OK)
 
 
 @router.get("/readyz", responses={503: {"model": Health}})
-def readyz(request: Request, engine: EngineDep, storage: StorageDep, response: Response) -> Health:
+def readyz(request: Request, response: Response) -> Health:
     """Readiness: database and object store answer, and the process isn't about to stop.
 
-    The broker isn't asked: uploads go on without it.
+    The broker isn't asked: uploads go on without it. A server that doesn't answer in two seconds isn't there.
     """
     if request.app.state.draining:
         response.status_code = 503
         return Health(status="draining")
 
-    def database() -> None:
-        with engine.connect() as connection:
-            connection.execute(text("SELECT 1"))
-
-    checks = {"database": _check(database), "storage": _check(storage.check)}
-    if all(answer == "ok" for answer in checks.values()):
-        return Health(status="ok", checks=checks)
+    checks = {name: ask() for name, ask in request.app.state.checks.items()}
+    if all_ok(checks):
+        return Health(status=OK, checks=checks)
     response.status_code = 503
     return Health(status="unavailable", checks=checks)
-
-
-def _check(ask: Callable[[], None]) -> str:
-    try:
-        ask()
-    except Exception as error:  # noqa: BLE001 - whatever it is, the server isn't ready
-        return type(error).__name__
-    return "ok"

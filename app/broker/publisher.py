@@ -21,7 +21,14 @@ from app.broker.topology import EXCHANGE, declare
 from app.errors import BrokerAway
 from app.settings import Settings
 
-HEARTBEAT_SECONDS = 30
+HEARTBEAT_SHARE = 0.75
+"""Of `silence_seconds`, from heartbeat to heartbeat. A broker that misses two is gone; one that doesn't even
+acknowledge ours, sooner."""
+
+
+def heartbeat_of(settings: Settings) -> int:
+    """In seconds, at least 1."""
+    return max(1, int(settings.silence_seconds * HEARTBEAT_SHARE))
 
 
 @contextmanager
@@ -33,7 +40,7 @@ def guarded() -> Iterator[None]:
         raise BrokerAway(f"{type(error).__name__}: {error}") from error
 
 
-def connect(settings: Settings, *, heartbeat: int = HEARTBEAT_SECONDS) -> amqp.Connection:
+def connect(settings: Settings, *, heartbeat: int | None = None) -> amqp.Connection:
     """An open AMQP connection, each socket operation bounded by the confirm time-out.
 
     Raises BrokerAway.
@@ -47,7 +54,7 @@ def connect(settings: Settings, *, heartbeat: int = HEARTBEAT_SECONDS) -> amqp.C
         password=unquote(url.password or "guest"),
         virtual_host=unquote(url.path[1:]) or "/",
         ssl={"context": ssl.create_default_context(), "server_hostname": host} if secure else False,
-        heartbeat=heartbeat,
+        heartbeat=heartbeat_of(settings) if heartbeat is None else heartbeat,
         connect_timeout=5,
         read_timeout=settings.confirm_timeout,
         write_timeout=settings.confirm_timeout,
@@ -94,7 +101,7 @@ class Publisher:
     Raises BrokerAway from any method when the broker is away: close it and make a new one.
     """
 
-    def __init__(self, settings: Settings, *, heartbeat: int = HEARTBEAT_SECONDS) -> None:
+    def __init__(self, settings: Settings, *, heartbeat: int | None = None) -> None:
         self._timeout = settings.confirm_timeout
         self._connection = connect(settings, heartbeat=heartbeat)
         with guarded():

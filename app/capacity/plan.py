@@ -11,6 +11,7 @@ from math import ceil, inf
 from app import connections
 from app.capacity.durations import Durations
 from app.capacity.queueing import Load, Queueing, drain_seconds, queueing, servers_for_wait
+from app.connections import ConnectionLine, line
 from app.errors import Unprocessable
 
 HOURS_A_MONTH = 730
@@ -99,16 +100,6 @@ class PoolPlan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ConnectionLine:
-    """One kind of process: how many there are, and what they open together."""
-
-    process: str
-    processes: int
-    postgres: int
-    rabbitmq: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """All pools, and what they share. `postgres_room` is what is left of PostgreSQL's connections."""
 
@@ -178,17 +169,8 @@ def connection_lines(pools: Sequence[PoolPlan], terms: Terms) -> list[Connection
     replicas = sum(pool.replicas for pool in pools)
     workers = sum(pool.workers for pool in pools)
     return [
-        _line("web process", terms.web_processes, connections.web(terms.web_pool)),
-        _line("dispatcher", terms.dispatchers, connections.DISPATCHER),
-        _line("worker replica", replicas, connections.WORKER),
-        _line("worker child", workers, connections.CHILD),
+        line("web process", terms.web_processes, connections.web(terms.web_pool)),
+        line("dispatcher", terms.dispatchers, connections.DISPATCHER),
+        line("worker replica", replicas, connections.WORKER),
+        line("worker child", workers, connections.CHILD),
     ]
-
-
-def _line(process: str, processes: int, opens: connections.Opens) -> ConnectionLine:
-    return ConnectionLine(
-        process=process,
-        processes=processes,
-        postgres=processes * opens.postgres,
-        rabbitmq=processes * opens.rabbitmq,
-    )

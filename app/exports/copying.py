@@ -57,6 +57,7 @@ async def _connect(other: Driver, snapshot: str) -> Any:
         password=info.password,
         database=info.dbname,
         timeout=_CONNECT_SECONDS,
+        statement_cache_size=0,  # behind a pooler the next transaction has another session
         server_settings={
             name: said[name] for name in ("options", "application_name") if name in said
         },

@@ -10,7 +10,7 @@ from app.settings import get_settings
 MIGRATION_LOCK = 0x6D696C6C  # "mill"
 
 settings = context.config.attributes.get("settings") or get_settings()
-engine = make_engine(settings, pool_size=1, application_name="millrace-migrate")
+engine = make_engine(settings.direct, pool_size=1, application_name="millrace-migrate")
 with engine.begin() as connection:
     connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
     context.configure(

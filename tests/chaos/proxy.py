@@ -8,6 +8,8 @@ pass                        bytes go through
 cut                         open connections are reset, new ones refused
 delay {"seconds"}           every block is held for that long; the order is kept
 half_open {"direction"}     up, down or both: what is sent that way vanishes, and nothing says so
+silent                      as half_open, and the client's kernel hears nothing either: no packet of its is
+                            acknowledged, not even that of a new connection (Linux)
 http_500                    the server isn't asked: every HTTP request is answered with an error
 slow {"bytes_per_second"}   a thin line
 
@@ -16,7 +18,9 @@ half-open time ends, as the kernel's keepalive or a firewall's reset would.
 """
 
 import asyncio
+import ctypes
 import json
+import os
 import socket
 import struct
 import sys
@@ -38,6 +42,9 @@ HTTP_500 = (
 )
 _GONE = (OSError, RuntimeError)
 """What asyncio and uvloop raise for a connection that has ended; RuntimeError if we closed it ourselves."""
+_ATTACH_FILTER, _DETACH_FILTER = 26, 27
+_ACCEPT_NOTHING = ctypes.create_string_buffer(struct.pack("HBBI", 6, 0, 0, 0), 8)
+"""A packet filter of one instruction: return 0, which drops the packet before TCP sees it."""
 _LINGER_NOTHING = struct.pack("ii", 1, 0)
 
 
@@ -51,6 +58,8 @@ class Mode:
     bytes_per_second: float = 1e9
 
     def swallows(self, direction: str) -> bool:
+        if self.mode == "silent":
+            return True
         return self.mode == "half_open" and self.direction in {direction, "both"}
 
 
@@ -61,6 +70,11 @@ class Pipe:
     client: asyncio.StreamWriter
     server: asyncio.StreamWriter | None = None
     lost_bytes: bool = False
+
+    def deafen(self, deaf: bool) -> None:
+        raw = self.client.get_extra_info("socket")
+        if raw is not None and raw.fileno() >= 0:
+            _deafen(raw.fileno(), deaf)
 
     def reset(self) -> None:
         for writer in (self.client, self.server):
@@ -75,13 +89,21 @@ class Link:
     target: int
     mode: Mode = field(default_factory=Mode)
     pipes: set[Pipe] = field(default_factory=set)
+    doors: list[int] = field(default_factory=list)
+    """The listening sockets' file numbers."""
 
     def switch(self, mode: Mode) -> int:
         """Begin a mode; returns how many connections were open."""
         was, self.mode = self.mode, mode
         hit = len(self.pipes)
+        deaf = mode.mode == "silent"
+        if deaf or was.mode == "silent":
+            for door in self.doors:
+                _deafen(door, deaf)
         for pipe in list(self.pipes):
-            broken = was.mode == "half_open" and pipe.lost_bytes
+            if deaf or was.mode == "silent":
+                pipe.deafen(deaf)
+            broken = was.mode in {"half_open", "silent"} and pipe.lost_bytes
             if broken or mode.mode in {"cut", "http_500"}:
                 pipe.reset()
         return hit
@@ -136,6 +158,16 @@ class Link:
             await asyncio.sleep(length / self.mode.bytes_per_second)
 
 
+def _deafen(number: int, deaf: bool) -> None:
+    """The filter is the socket's and not the file's: a copy of its number does."""
+    with suppress(OSError), socket.socket(fileno=os.dup(number)) as same:
+        if deaf:
+            program = struct.pack("HP", 1, ctypes.addressof(_ACCEPT_NOTHING))
+            same.setsockopt(socket.SOL_SOCKET, _ATTACH_FILTER, program)
+        else:
+            same.setsockopt(socket.SOL_SOCKET, _DETACH_FILTER, 0)
+
+
 def _reset(writer: asyncio.StreamWriter) -> None:
     """Close with a RST, as a router that forgot the connection does."""
     with suppress(OSError, ValueError, AttributeError):  # uvloop's words for a socket that is gone
@@ -170,12 +202,12 @@ class Control:
 
 async def _serve(configuration: dict[str, Any]) -> None:
     links = {name: Link(target) for name, (_, target) in configuration["links"].items()}
-    starts: list[Coroutine[Any, Any, asyncio.Server]] = [
-        asyncio.start_server(links[name].accept, LOOPBACK, port)
+    starts: dict[str, Coroutine[Any, Any, asyncio.Server]] = {
+        name: asyncio.start_server(links[name].accept, LOOPBACK, port)
         for name, (port, _) in configuration["links"].items()
-    ]
-    for start in starts:
-        await start
+    }
+    for name, start in starts.items():
+        links[name].doors = [door.fileno() for door in (await start).sockets]
     # Last: once it answers, everything listens.
     control = await asyncio.start_server(Control(links).serve, LOOPBACK, configuration["control"])
     await control.serve_forever()

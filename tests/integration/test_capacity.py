@@ -105,8 +105,8 @@ def test_the_table_is_what_the_processes_open(settings: Settings, run: Run) -> N
     dispatcher = Dispatcher(settings)
     pool = dispatcher._engine.pool
     assert isinstance(pool, QueuePool)
-    # Beside the chores: the dispatching, and who reads the metrics.
-    assert pool.size() == len(dispatcher._chores._threads) + 2 == DISPATCHER.pool
+    # Beside the chores: the dispatching, who reads the metrics, and who asks whether it is ready.
+    assert pool.size() == len(dispatcher._chores._threads) + 3 == DISPATCHER.pool
     runtime.cache_clear()
     child = runtime().engine.pool
     runtime.cache_clear()

@@ -17,7 +17,7 @@ from app.metrics.board import Board
 from app.metrics.declared import Metric, Process, Type
 from tests.support.metrics import Samples
 from workers.runtime import metering
-from workers.runtime.pool_metrics import PoolCollector
+from workers.runtime.pool_status import PoolCollector
 
 QUEUES = {"mail.welcome": "high", "import.chunk": "default"}
 MAIL = {"kind": "mail.welcome", "queue": "high"}

@@ -22,7 +22,7 @@ from kombu import Connection
 from kombu.message import Message
 
 from app.logs import cause
-from workers.runtime.process import Liveness
+from workers.runtime.vitals import Vitals
 
 log = structlog.get_logger()
 
@@ -45,7 +45,7 @@ def _refusing(strategy: Callable[..., Any]) -> Callable[..., Any]:
 
 def _still_here() -> None:
     """Between attempts to connect the loop doesn't turn; a worker that waits for the broker is alive."""
-    Liveness.beat()
+    Vitals.heartbeat.beat()
     maybe_shutdown()
 
 
@@ -85,7 +85,13 @@ class Consumer(CeleryConsumer):
         return connected
 
     def _on_refused(self, error: Exception, interval: float) -> None:
+        Vitals.broker = type(error).__name__
         log.warning("broker.away", error=cause(error), retry_seconds=interval)
+
+    def on_connection_error_after_connected(self, exc: Exception) -> None:
+        """As stock, which may take long where nothing is acknowledged; whoever asks is told at once."""
+        Vitals.broker = type(exc).__name__
+        super().on_connection_error_after_connected(exc)
 
     def on_close(self) -> None:
         """As stock, but a worker that stops keeps account of the jobs that its children were just given.

@@ -10,7 +10,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import structlog
@@ -24,10 +23,12 @@ from celery.signals import (
 )
 from kombu.asynchronous import get_event_loop
 
+from app.health import Heartbeat
 from app.settings import Settings
 from app.traces import spans
-from workers.runtime.pool_metrics import PoolMetrics
+from workers.runtime.pool_status import PoolStatus
 from workers.runtime.presence import Presence
+from workers.runtime.vitals import Connected, Vitals
 
 log = structlog.get_logger()
 
@@ -58,11 +59,11 @@ def install(app: Celery, settings: Settings, *, before_exit: Callable[[], None])
     Drain.seconds = settings.worker_drain_seconds
     worker_shutting_down.connect(Drain.begin)
     app.steps["worker"].add(LostChildren)
-    PoolMetrics.install(app, settings)
+    PoolStatus.install(app, settings)
     Presence.install(app, settings)
-    if settings.heartbeat_file:
-        Liveness.path = Path(settings.heartbeat_file)
-        app.steps["worker"].add(Liveness)
+    Vitals.heartbeat = Heartbeat(settings.heartbeat_file)
+    app.steps["worker"].add(Liveness)
+    app.steps["consumer"].add(Connected)
 
 
 def _die_with_parent(**_: Any) -> None:
@@ -139,23 +140,18 @@ class LostChildren(bootsteps.StartStopStep):
 
 
 class Liveness(bootsteps.StartStopStep):
-    """Touches the heartbeat file from the main process's event loop: a stuck loop stops touching it."""
+    """Beats from the main process's event loop: a stuck loop stops beating."""
 
     requires = ("celery.worker.components:Timer",)
-    path: Path | None = None
-
-    @classmethod
-    def beat(cls) -> None:
-        """Say that the main process is alive; without a file there is nobody to say it to."""
-        if cls.path is not None:
-            cls.path.touch()
 
     def start(self, parent: Any) -> None:
         """Begin, and beat for as long as the loop turns."""
-        self.beat()
-        parent.timer.call_repeatedly(HEARTBEAT_SECONDS, self.beat, priority=10)
+        self._beat()
+        parent.timer.call_repeatedly(HEARTBEAT_SECONDS, self._beat, priority=10)
 
     def stop(self, _parent: Any) -> None:
         """A stopped worker has no heartbeat."""
-        if self.path is not None:
-            self.path.unlink(missing_ok=True)
+        Vitals.heartbeat.end()
+
+    def _beat(self) -> None:
+        Vitals.heartbeat.beat()

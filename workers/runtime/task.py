@@ -23,7 +23,7 @@ from workers.runtime.lease import LeaseKeeper
 
 log = structlog.get_logger()
 
-REQUEST = "workers.runtime.pool_metrics:MeteredRequest"
+REQUEST = "workers.runtime.pool_status:MeteredRequest"
 """What Celery's main process keeps of a message that a child works on."""
 
 

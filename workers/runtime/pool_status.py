@@ -1,4 +1,4 @@
-"""The worker's main process shows what its children counted, and how its pool does."""
+"""The worker's main process shows what its children counted, how its pool does, and its health."""
 
 import os
 import time
@@ -15,14 +15,17 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 
+from app.db import reach_once
+from app.health import Probe
 from app.metrics import declared
 from app.metrics.board import Board
 from app.metrics.declared import Process
 from app.metrics.registry import registry
-from app.metrics.serving import MetricsServer
+from app.metrics.serving import StatusServer
 from app.settings import Settings
 from workers.runtime import metering
 from workers.runtime.registry import registrations
+from workers.runtime.vitals import Vitals
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _COUNTED = (
@@ -106,13 +109,13 @@ class MeteredRequest(Request):
         super().on_timeout(soft, timeout)
 
 
-class PoolMetrics(bootsteps.StartStopStep):
+class PoolStatus(bootsteps.StartStopStep):
     """Before the pool forks there is a board; until the worker ends there is a server."""
 
     requires = ("celery.worker.components:Timer",)
     settings: Settings
     board: Board | None = None
-    server: MetricsServer | None = None
+    server: StatusServer | None = None
     queues: Mapping[str, str] = {}
 
     @classmethod
@@ -151,7 +154,15 @@ class PoolMetrics(bootsteps.StartStopStep):
         )
         shown = registry(Process.WORKER)
         shown.register(collector)
-        cls.server = MetricsServer(cls.settings, shown)
+        cls.server = StatusServer(
+            cls.settings,
+            shown,
+            heartbeat=Vitals.heartbeat,
+            checks={
+                "broker": Vitals.of_broker,
+                "database": Probe(lambda: reach_once(cls.settings)),
+            },
+        )
         cls.server.start()
 
     def stop(self, _parent: Any) -> None:

@@ -1,0 +1,1 @@
+"""Looks at a deployment and says what to change. It changes nothing."""
