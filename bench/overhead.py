@@ -38,8 +38,8 @@ from bench.throughput_row import CREATE
 from infra.local.system import LocalSystem
 
 JOBS = 4000
-ROUNDS = 7
-FEWER_ROUNDS = 3
+ROUNDS = 5
+FEWER_ROUNDS = 2
 """For the sides that are beside the point."""
 ALL, NONE = "with all", "with none"
 QUIET = {"MILLRACE_LOG_LEVEL": "CRITICAL"}
