@@ -1,15 +1,13 @@
 """`millrace connections`: other systems that contacts are kept in step with, of any tenant."""
 
 import json
-from typing import TYPE_CHECKING, Annotated, Any
+from dataclasses import asdict
+from typing import Annotated
 from uuid import UUID
 
 import typer
 
 from app.terminal import AsJson, answer, plain, table, transaction, when
-
-if TYPE_CHECKING:
-    from app.sync.connections import Account
 
 app = typer.Typer(no_args_is_help=True, help="Connections to other systems, of any tenant.")
 
@@ -33,7 +31,7 @@ def list_connections(
             else connections.page(tx, find_tenant(tx, tenant), before=None, limit=MAX_LISTED)
         )
     if as_json:
-        typer.echo(json.dumps([_facts(each) for each in found], default=str))
+        typer.echo(json.dumps([asdict(each) for each in found], default=str))
         return
     rows = [
         (
@@ -89,7 +87,3 @@ def run(connection_id: ConnectionId, as_json: AsJson = False) -> None:
         made = runs.start(tx, account.tenant_id, account.id)
     facts = {"id": made.id, "connection_id": made.connection_id, "state": made.state}
     answer(facts, f"run {made.id} is {made.state}", as_json=as_json)
-
-
-def _facts(account: "Account") -> dict[str, Any]:
-    return {name: getattr(account, name) for name in account.__dataclass_fields__}

@@ -1,7 +1,5 @@
 """An import as it happens: server-sent events."""
 
-import asyncio
-from collections.abc import AsyncIterator
 from uuid import UUID
 
 from fastapi import APIRouter, Request
@@ -9,7 +7,7 @@ from fastapi.responses import StreamingResponse
 from sqlalchemy import Engine
 
 from app.api.import_view import load_import, view_of
-from app.api.live import LiveFeed, Snapshot
+from app.api.live import LiveFeed, Snapshot, event_stream
 from app.api.problems import describe
 from app.api.session import CurrentTenant, EngineDep
 from app.imports.lifecycle import missing
@@ -17,8 +15,6 @@ from app.imports.lifecycle import missing
 router = APIRouter(prefix="/v1", tags=["imports"])
 
 KEEP_ALIVE_SECONDS = 15.0
-RECONNECT_MILLISECONDS = 1000
-_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 _DESCRIPTION = (
     "Events called `import`, each with the whole import as JSON: as it is now, then after each change, at "
     "most five a second. An event called `end` comes last; a stream that breaks off without one is to be "
@@ -59,25 +55,4 @@ def watch_import(
     if row is None:
         raise missing(import_id)
     feed: LiveFeed = request.app.state.import_feed
-    return StreamingResponse(
-        import_events(feed, import_id), media_type="text/event-stream", headers=_HEADERS
-    )
-
-
-async def import_events(feed: LiveFeed, import_id: UUID) -> AsyncIterator[str]:
-    """The text of the stream, event by event."""
-    yield f"retry: {RECONNECT_MILLISECONDS}\n\n"
-    async with feed.watch(import_id) as watched:
-        seen = 0
-        while True:
-            try:
-                seen, news = await asyncio.wait_for(watched.newer(seen), KEEP_ALIVE_SECONDS)
-            except TimeoutError:
-                yield ": still here\n\n"
-                continue
-            if news is None:
-                return
-            yield f"event: import\ndata: {news.text}\n\n"
-            if news.ended:
-                yield "event: end\ndata: {}\n\n"
-                return
+    return event_stream(feed, import_id, event="import", keep_alive_seconds=KEEP_ALIVE_SECONDS)

@@ -6,6 +6,8 @@ connection is lost, everything that is watched is read again once it is back.
 """
 
 import asyncio
+import math
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -16,6 +18,7 @@ import anyio
 import anyio.to_thread
 import psycopg
 import structlog
+from fastapi.responses import StreamingResponse
 
 from app.db import listening
 from app.logs import cause
@@ -31,6 +34,8 @@ RETRY_SECONDS = 1.0
 DRAIN_TICK_SECONDS = 0.1
 READERS = 2
 """Connections of the pool that all reading together may hold."""
+RECONNECT_MILLISECONDS = 1000
+_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,3 +194,42 @@ class LiveFeed:
             await asyncio.sleep(DRAIN_TICK_SECONDS)
             if self._draining():
                 self._read_all()  # for the last time
+
+
+def event_stream(
+    feed: LiveFeed,
+    thing_id: UUID,
+    *,
+    event: str,
+    keep_alive_seconds: float,
+    seconds: float = math.inf,
+) -> StreamingResponse:
+    """The thing as server-sent events: `event` with its text now and after each change, and `end` when it has
+    ended. After `seconds` the stream breaks off, and the browser asks again.
+    """
+    return StreamingResponse(
+        _events(feed, thing_id, event, keep_alive_seconds, seconds),
+        media_type="text/event-stream",
+        headers=_HEADERS,
+    )
+
+
+async def _events(
+    feed: LiveFeed, thing_id: UUID, event: str, keep_alive_seconds: float, seconds: float
+) -> AsyncIterator[str]:
+    yield f"retry: {RECONNECT_MILLISECONDS}\n\n"
+    until = time.monotonic() + seconds
+    async with feed.watch(thing_id) as watched:
+        seen = 0
+        while time.monotonic() < until:
+            try:
+                seen, news = await asyncio.wait_for(watched.newer(seen), keep_alive_seconds)
+            except TimeoutError:
+                yield ": still here\n\n"
+                continue
+            if news is None:
+                return
+            yield f"event: {event}\ndata: {news.text}\n\n"
+            if news.ended:
+                yield "event: end\ndata: {}\n\n"
+                return

@@ -6,8 +6,7 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Query, Response
 
 from app.api.session import Tx
-from app.console.jobs import read_time
-from app.console.visit import ConsoleRoute, Reading, an_id
+from app.console.visit import ConsoleRoute, Reading, an_id, read_time
 from app.errors import Unprocessable
 from app.operations import audit
 

@@ -1,6 +1,6 @@
 """Queues, kinds and tenants: what is paused or limited, and the buttons for that."""
 
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Form, Query, Response
@@ -39,7 +39,10 @@ def dispatch_page(
     return visit.page(
         "dispatch.html",
         tx,
-        queues=[(view, rules.by_name.get((Scope.QUEUE, view.name.value))) for view in _queues(tx)],
+        queues=[
+            (view, rules.by_name.get((Scope.QUEUE, view.name.value)))
+            for view in queue_views(tx, None)
+        ],
         kinds=[(kind, catalog.get(kind), rules.by_name.get((Scope.KIND, kind))) for kind in kinds],
         tenants=[(load, rules.by_name.get((Scope.TENANT, str(load.tenant_id)))) for load in loads],
         asked=tenant,
@@ -73,10 +76,6 @@ def resume(
     """Send them again."""
     entry = dispatch.resume(tx, visit.actor, catalog, scope, name, reason=reason)
     return back(HERE, entry)
-
-
-def _queues(tx: Connection) -> list[Any]:
-    return queue_views(tx, None)
 
 
 def _loads(tx: Connection, rules: Rules, asked: str) -> list[TenantLoad]:

@@ -8,9 +8,10 @@ from fastapi import APIRouter, Query, Response
 from sqlalchemy import Connection
 
 from app.api.session import AftermathsDep, CatalogDep, Tx
-from app.console.jobs import read_time
-from app.console.visit import ConsoleRoute, Reading, Visit, an_id
+from app.console.visit import ConsoleRoute, Reading, Visit, an_id, read_time
 from app.ledger import blast
+from app.ledger.aftermath import Aftermaths
+from app.ledger.contract import Catalog
 from app.ledger.letters import Letter, incident, letters
 from app.ledger.replay import MAX_JOBS, DeadFilter
 from app.operations import incidents
@@ -100,8 +101,8 @@ def replay_page(
 def _try_out(
     tx: Connection,
     actor: Actor,
-    catalog: Any,
-    aftermaths: Any,
+    catalog: Catalog,
+    aftermaths: Aftermaths,
     incident_id: UUID,
     tenant_id: UUID | None,
     **how: Any,

@@ -12,8 +12,9 @@ from sqlalchemy import Connection
 
 from app.api.job_view import HistoryEntry, load_job
 from app.api.session import CatalogDep, Tx
-from app.console.visit import ConsoleRoute, Reading, Visit, an_id
+from app.console.visit import ConsoleRoute, Reading, Visit, an_id, read_time
 from app.errors import NotFound, Unprocessable
+from app.ids import made_at
 from app.keys import find_tenant
 from app.ledger.cancel import missing
 from app.ledger.contract import Catalog
@@ -80,7 +81,9 @@ def jobs_page(
         jobs=[visit.veil(asdict(job), *OF_DATA) for job in answer.jobs],
         answer=answer,
         more=asked.link(before=answer.next_before) if answer.next_before else None,
-        reached=None if answer.next_before is None else _time_of(answer.next_before),
+        reached=None
+        if answer.next_before is None
+        else datetime.fromtimestamp(made_at(answer.next_before), UTC),
         first=not before,
     )
 
@@ -159,19 +162,3 @@ def _identity(words: str) -> UUID | None:
         return UUID(words)
     except ValueError:
         return None
-
-
-def _time_of(identity: UUID) -> datetime:
-    """When a UUIDv7 was made."""
-    return datetime.fromtimestamp((identity.int >> 80) / 1000, UTC)
-
-
-def read_time(words: str) -> datetime | None:
-    """As a form sends it; UTC where nothing else is said. Raises Unprocessable."""
-    if not words:
-        return None
-    try:
-        time = datetime.fromisoformat(words)
-    except ValueError:
-        raise Unprocessable(f"{words!r} is no time. Use one like 2026-05-01T08:00.") from None
-    return time if time.tzinfo else time.replace(tzinfo=UTC)

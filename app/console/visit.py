@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Annotated, Any
 from urllib.parse import urlencode
 from uuid import UUID
@@ -17,7 +18,7 @@ from app.api.problems import BUSY
 from app.api.request_id import request_id
 from app.api.session import EngineDep
 from app.console.pages import page, redirect, to_sign_in
-from app.errors import Forbidden, MillraceError, NotFound, Unauthenticated
+from app.errors import Forbidden, MillraceError, NotFound, Unauthenticated, Unprocessable
 from app.keys import Role
 from app.operations import audit
 from app.operations.actor import Actor, Via
@@ -165,3 +166,14 @@ def an_id(words: str, what: str) -> UUID:
         raise NotFound(
             f"There is no {what} {words!r}. The address may have been cut short."
         ) from None
+
+
+def read_time(words: str) -> datetime | None:
+    """As a form sends it; UTC where nothing else is said. Raises Unprocessable."""
+    if not words:
+        return None
+    try:
+        time = datetime.fromisoformat(words)
+    except ValueError:
+        raise Unprocessable(f"{words!r} is no time. Use one like 2026-05-01T08:00.") from None
+    return time if time.tzinfo else time.replace(tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""How far an incident reaches. Everything is counted among the newest letters, COUNTED of them at most."""
+"""How far an incident reaches. Everything is counted among COUNTED of its letters at most, whichever come first."""
 
 from dataclasses import dataclass
 from datetime import datetime
