@@ -2,6 +2,7 @@
 
 import random
 import threading
+from collections import Counter
 from threading import Thread
 from uuid import UUID
 
@@ -206,11 +207,13 @@ class Crowd:
 
     THREADS = 4
     JOBS = 24
+    MOST_SILENCES = Note.spec.retry.attempts - 1
+    """Of one job: each may cost it an attempt, and one that has none left would be dead for good reason."""
 
     def __init__(self, engine: Engine, tenant: Customer, *, seed: int) -> None:
         self.engine = engine
         self.dice = random.Random(seed)  # noqa: S311 - no secret
-        self.evicted = 0
+        self.silences: Counter[UUID] = Counter()
         self.tokens: list[int] = []
         self.todo: list[UUID] = [add_queued(engine, tenant.id, Note()) for _ in range(self.JOBS)]
         self._mine = threading.Lock()
@@ -221,7 +224,9 @@ class Crowd:
         token = ctx.lock(NAME)
         with ctx.transaction() as tx:
             read = tx.execute(text("SELECT n FROM number")).scalar_one()
-            if self.dice.random() < 0.2:  # silent for longer than a lease, and then back
+            silent = self.dice.random() < 0.2 and self.silences[ctx.job.id] < self.MOST_SILENCES
+            if silent:  # for longer than a lease, and then back
+                self.silences[ctx.job.id] += 1
                 backdate(self.engine, ctx.job.id, seconds=61)
                 tx.execute(text("SELECT pg_sleep(0.03)"))
             tx.execute(text("SELECT pg_sleep(0.002)"))
