@@ -1,6 +1,7 @@
-"""Cleaned rows into a target's table: COPY into a temporary table, then one statement by policy.
+"""Cleaned rows into a target's table. Rows that are all new go there by COPY alone, which costs the server
+less than half; others by COPY into a temporary table, and then by one statement that follows the policy.
 
-That statement also keeps what undo needs: a chunk's rows and the way back commit together.
+What undo needs is kept with them: a chunk's rows and the way back commit together.
 """
 
 import json
@@ -9,9 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from psycopg.errors import UniqueViolation
 from sqlalchemy import Connection
 
 from app.db import driver_connection
+from app.ids import new_id_text
 from app.imports import statements
 from app.imports.cleaning import Cleaned, Reject
 from app.imports.statements import Policy
@@ -56,18 +59,20 @@ def apply(
     policy: Policy,
     *,
     undo: UndoSink | None = None,
+    perhaps_new: bool = True,
 ) -> Applied:
     """Write the tenant's rows; no key may occur twice in them. A row that is as the file says is left alone.
 
-    An empty cell says nothing, so it changes nothing; attributes are merged.
+    An empty cell says nothing, so it changes nothing; attributes are merged. `perhaps_new`: it is worth a try
+    to add all of them at once, which comes to nothing at the first key that is there.
     """
     if not cleaned.rows:
         return Applied(Tally(), [])
+    if perhaps_new and policy is not Policy.UPDATE and _add(tx, target, tenant_id, cleaned, undo):
+        return Applied(Tally(inserted=len(cleaned.rows)), [])
     names = cleaned.names
     tx.execute(statements.stage(target, names))
-    copying = statements.copy(target, names).encode()
-    with driver_connection(tx).cursor() as cursor, cursor.copy(copying) as copy:
-        copy.write(copy_text(cleaned.columns))
+    _copy(tx, statements.copy(target, names), cleaned.columns)
     parameters: dict[str, object] = {"tenant_id": tenant_id}
     if undo is not None:
         columns = statements.image_columns(names)
@@ -79,6 +84,32 @@ def apply(
     rejects = refusals(target, cleaned, policy, done.refused or [])
     unchanged = len(cleaned.rows) - done.inserted - done.updated - len(rejects)
     return Applied(Tally(done.inserted, done.updated, unchanged), rejects)
+
+
+def _add(
+    tx: Connection, target: Target, tenant_id: UUID, cleaned: Cleaned, undo: UndoSink | None
+) -> bool:
+    """Insert all rows; False, and none is, when one of the keys is there. Rows are taken in the order in
+    which the statements take theirs.
+    """
+    order = sorted(range(len(cleaned.rows)), key=cleaned.keys.__getitem__)
+    ids = [new_id_text() for _ in order]
+    values = [list(map(column.__getitem__, order)) for column in cleaned.columns]
+    try:
+        with tx.begin_nested():
+            adding = statements.add(target, cleaned.names)
+            _copy(tx, adding, [ids, [str(tenant_id)] * len(ids), *values])
+    except UniqueViolation:
+        return False
+    if undo is not None:
+        kept = {"import_id": undo.import_id, "index": undo.index, "ids": f"{{{','.join(ids)}}}"}
+        tx.execute(statements.KEEP_ADDED, kept)
+    return True
+
+
+def _copy(tx: Connection, statement: str, columns: Sequence[Sequence[str]]) -> None:
+    with driver_connection(tx).cursor() as cursor, cursor.copy(statement.encode()) as copy:
+        copy.write(copy_text(columns))
 
 
 def copy_text(columns: Sequence[Sequence[str]]) -> bytes:

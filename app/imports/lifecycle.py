@@ -34,7 +34,8 @@ _INSERT = text("""
 """)
 _LOAD = text("""
     SELECT id, tenant_id, status, object_key, checksum_wanted, source, retry_of, target, policy, dry_run,
-           all_or_nothing, options, layout, columns, fields, bytes_total, planned_at IS NOT NULL AS planned
+           all_or_nothing, options, layout, columns, fields, bytes_total, planned_at IS NOT NULL AS planned,
+           updated + unchanged + CASE WHEN policy = 'insert' THEN rejected ELSE 0 END = 0 AS all_new
     FROM imports WHERE id = :id AND status IN ('queued', 'running')
 """)
 _START = text("""
@@ -84,7 +85,9 @@ class StoredFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenImport:
-    """An import that has not ended. `layout` is None where an older release accepted it."""
+    """An import that has not ended. `layout` is None where an older release accepted it; `all_new`: none of
+    its rows was found to be there already, so far.
+    """
 
     id: UUID
     tenant_id: UUID
@@ -100,6 +103,7 @@ class OpenImport:
     fields: list[str]
     bytes_total: int
     planned: bool
+    all_new: bool
 
     @property
     def at_once(self) -> bool:

@@ -92,6 +92,7 @@ def write(tx: Connection, source: OpenImport, chunk: Chunk, found: CleanChunk) -
         found.cleaned,
         source.options.policy,
         undo=UndoSink(source.id, chunk.index),
+        perhaps_new=source.all_new,
     )
     found.refuse(applied.rejects)
     return applied

@@ -26,7 +26,7 @@ class Policy(StrEnum):
 
 _STAGE = "CREATE TEMPORARY TABLE {stage} ({columns})"
 _UNSTAGE = "DROP TABLE {stage}"
-_COPY = "COPY {stage} ({names}) FROM STDIN WITH (FORMAT text, NULL '')"
+_COPY = "COPY {table} ({names}) FROM STDIN WITH (FORMAT text, NULL '')"
 
 _INSERT = """
     INSERT INTO {table} AS c (id, tenant_id, {names})
@@ -90,6 +90,11 @@ _KEEP = """,
         WHERE import_id = :import_id AND index = :index
     )
 """
+KEEP_ADDED = text("""
+    UPDATE import_chunks SET applied_at = now(), inserted_ids = CAST(:ids AS uuid[])
+    WHERE import_id = :import_id AND index = :index
+""")
+"""Keeps what undo needs of a chunk whose rows were all new."""
 _NOT_IN = """(
     SELECT array_agg({key} ORDER BY {key} COLLATE "C") FROM {stage} AS s
     WHERE NOT EXISTS (SELECT 1 FROM {others} AS o WHERE o.{other_key} = s.{key})
@@ -125,7 +130,13 @@ def unstage(target: Target) -> TextClause:
 @lru_cache
 def copy(target: Target, names: Names) -> str:
     """Fills it. For the driver."""
-    return _COPY.format(stage=stage_table(target), names=", ".join(names))
+    return _COPY.format(table=stage_table(target), names=", ".join(names))
+
+
+@lru_cache
+def add(target: Target, names: Names) -> str:
+    """Fills the target's own table: ids and tenants come before the values. For the driver."""
+    return _COPY.format(table=target.table, names=", ".join(("id", "tenant_id", *names)))
 
 
 @lru_cache

@@ -7,10 +7,12 @@ from threading import Barrier
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, text, update
 
 from app.imports.apply import Policy, Tally, apply
+from app.imports.lifecycle import load_open
 from app.imports.targets import TARGETS
+from app.models.imports import Import
 from tests.support.customers import Customer
 from tests.support.rows import a_chunk, apply_rows, cleaned, compare_rows, stored
 
@@ -164,6 +166,42 @@ def test_what_undo_needs_is_kept_with_the_rows(engine: Engine, tenant: Customer)
     assert kept.applied_at == found["ada@example.com"]["updated_at"]
 
 
+def test_of_rows_that_are_all_new_undo_needs_their_ids(engine: Engine, tenant: Customer) -> None:
+    chunk = a_chunk(engine, tenant.id)
+    apply_rows(engine, tenant.id, HEADER, [BOB, ADA], undo=chunk)
+    rows = stored(engine, tenant.id).values()
+    with engine.connect() as tx:
+        kept = tx.execute(text("SELECT applied_at, inserted_ids, before FROM import_chunks")).one()
+    assert set(kept.inserted_ids) == {row["id"] for row in rows}
+    assert kept.before is None
+    assert {kept.applied_at} == {row["updated_at"] for row in rows}
+
+
+@pytest.mark.parametrize(
+    ("policy", "counts", "all_new"),
+    [
+        ("upsert", {"rejected": 2}, True),
+        ("upsert", {"updated": 1}, False),
+        ("upsert", {"unchanged": 1}, False),
+        ("insert", {}, True),
+        ("insert", {"rejected": 1}, False),
+    ],
+)
+def test_rows_are_added_blindly_until_one_was_there(
+    engine: Engine,
+    tenant: Customer,
+    policy: str,
+    counts: dict[str, int],
+    all_new: bool,
+) -> None:
+    sink = a_chunk(engine, tenant.id)
+    with engine.begin() as tx:
+        tx.execute(update(Import).values(policy=policy, inserted=5, **counts))
+        source = load_open(tx, sink.import_id)
+    assert source is not None
+    assert source.all_new is all_new
+
+
 def test_two_chunks_in_one_transaction(engine: Engine, tenant: Customer) -> None:
     """As an import of all or nothing has them."""
     with engine.begin() as tx:
@@ -186,13 +224,19 @@ def look_up_one_by_one(engine: Engine) -> None:
     engine.dispose()
 
 
-@pytest.mark.parametrize("policy", [Policy.UPSERT, Policy.UPDATE, Policy.INSERT])
+@pytest.mark.parametrize(
+    ("policy", "there"),
+    [(Policy.UPSERT, True), (Policy.UPDATE, True), (Policy.INSERT, False), (Policy.UPSERT, False)],
+)
 def test_two_imports_of_the_same_rows_in_opposite_order_take_turns(
-    engine: Engine, tenant: Customer, policy: Policy
+    engine: Engine,
+    tenant: Customer,
+    policy: Policy,
+    there: bool,
 ) -> None:
     """Without an order of their own they would lock each other out."""
     rows = [[f"u{number}@example.com", "", "", ""] for number in range(3000)]
-    if policy is not Policy.INSERT:
+    if there:
         apply_rows(engine, tenant.id, HEADER, rows)
     look_up_one_by_one(engine)
     together = Barrier(2)
@@ -218,14 +262,19 @@ ROWS = st.dictionaries(
 )
 
 
-@given(first=ROWS, second=ROWS, policy=st.sampled_from(Policy))
+@given(first=ROWS, second=ROWS, policy=st.sampled_from(Policy), perhaps_new=st.booleans())
 @settings(
     max_examples=40,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 def test_a_dry_run_says_what_a_run_does(
-    engine: Engine, tenant: Customer, first: Rows, second: Rows, policy: Policy
+    engine: Engine,
+    tenant: Customer,
+    first: Rows,
+    second: Rows,
+    policy: Policy,
+    perhaps_new: bool,
 ) -> None:
     with engine.begin() as tx:
         tx.execute(text("DELETE FROM contacts"))
@@ -234,7 +283,7 @@ def test_a_dry_run_says_what_a_run_does(
     rows = [[key, *cells] for key, cells in second.items()]
     expected = compare_rows(engine, tenant.id, HEADER, rows, policy=policy)
     assert stored(engine, tenant.id) == before
-    done = apply_rows(engine, tenant.id, HEADER, rows, policy=policy)
+    done = apply_rows(engine, tenant.id, HEADER, rows, policy=policy, perhaps_new=perhaps_new)
     assert (done.tally, done.rejects) == (expected.tally, expected.rejects)
     after = stored(engine, tenant.id)
     for change in expected.changes:

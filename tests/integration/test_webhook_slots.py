@@ -233,3 +233,20 @@ def test_after_a_slow_answer_the_tenants_quick_endpoints_share_one_slot(
         emit_plan(engine, customer.id)
         run_due(worker, engine)
         assert (deliveries(engine)[-1].state == "delivered") is goes_on
+
+
+def test_slow_endpoints_of_one_tenant_have_one_slot_where_others_have_more(
+    worker: Worker, engine: Engine, tenant: Customer, stranger: Customer, receiver: Receiver
+) -> None:
+    settings = worker.runtime.settings.model_copy(update={"webhook_slow_at_once": 3})
+    worker.runtime = replace(worker.runtime, settings=settings)
+    for customer in (tenant, stranger):
+        add_endpoint(worker, customer.id, receiver)
+        learn(worker, engine, customer.id, pace=-1.0)
+    emit_plan(engine, tenant.id)
+    with engine.begin() as tx:
+        log.begin_attempt(tx, deliveries(engine)[-1].id)
+    for customer, goes_on in ((tenant, False), (stranger, True)):
+        emit_plan(engine, customer.id)
+        run_due(worker, engine)
+        assert (deliveries(engine)[-1].state == "delivered") is goes_on

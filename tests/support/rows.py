@@ -47,12 +47,15 @@ def apply_rows(
     target: str = "contacts",
     policy: Policy = Policy.UPSERT,
     undo: UndoSink | None = None,
+    perhaps_new: bool = True,
 ) -> Applied:
     """In a transaction of its own."""
     ready = cleaned(columns, rows, target=target)
     assert ready.rejects == []
     with engine.begin() as tx:
-        return apply(tx, TARGETS[target], tenant_id, ready, policy, undo=undo)
+        return apply(
+            tx, TARGETS[target], tenant_id, ready, policy, undo=undo, perhaps_new=perhaps_new
+        )
 
 
 def compare_rows(

@@ -1,6 +1,7 @@
 """Import a planned file in one transaction, or not at all."""
 
 import time
+from dataclasses import replace
 
 from sqlalchemy import Connection
 
@@ -33,6 +34,8 @@ def import_apply_all(ctx: Context, job: ImportApplyAll) -> Outcome:
         for index in range(number):
             ctx.check()
             done.append(_chunk(ctx, tx, source, index))
+            if done[-1][1].inserted < done[-1][1].total:
+                source = replace(source, all_new=False)
             with ctx.aside() as beside:
                 seconds = time.monotonic() - began
                 if not at_once.show_progress(beside, source.id, done, seconds=seconds):
