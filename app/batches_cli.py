@@ -12,7 +12,9 @@ from app.terminal import AsJson, answer, plain, transaction
 app = typer.Typer(no_args_is_help=True, help="One batch of jobs, of any tenant.")
 
 BatchId = Annotated[UUID, typer.Argument(metavar="BATCH")]
-Why = Annotated[str, typer.Option(help="Kept with each job, where its tenant sees it.")]
+Why = Annotated[
+    str, typer.Option(help="Kept in the audit log, and with each job, where its tenant sees it.")
+]
 
 
 @app.command()
@@ -35,9 +37,10 @@ def cancel(
     batch_id: BatchId, reason: Why = "Cancelled by an operator.", as_json: AsJson = False
 ) -> None:
     """Cancel all jobs of a batch that have not ended; the dispatcher reaches them within seconds."""
-    from app.ledger.spreading import cancel_batch
+    from app.operations.actor import Actor
+    from app.operations.jobs import cancel_batch
 
     with transaction() as tx:
-        cancel_batch(tx, None, batch_id, reason=reason)
+        cancel_batch(tx, Actor.at_the_command_line(), batch_id, reason=reason)
     facts = {"id": batch_id, "cancelling": True}
     answer(facts, f"{batch_id} is being cancelled", as_json=as_json)

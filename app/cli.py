@@ -33,7 +33,7 @@ from app.broker import topology
 from app.failing import in_one_line
 from app.keys import Role
 from app.settings import get_settings
-from app.terminal import AsJson, Why, answer, table, transaction
+from app.terminal import BY_COMMAND, AsJson, Why, answer, table, transaction
 
 MAX_BUDGET = 1_000_000_000
 
@@ -111,6 +111,7 @@ def create_tenant(
     trial_days: Annotated[int | None, typer.Option(min=0, help="On trial for so long.")] = None,
     if_missing: Annotated[bool, typer.Option(help="Return it if it is there.")] = False,
     welcome: Annotated[bool, typer.Option(help="Greet it by mail.")] = True,
+    reason: Why = BY_COMMAND,
     as_json: AsJson = False,
 ) -> None:
     """Create a tenant."""
@@ -119,6 +120,8 @@ def create_tenant(
     from app.imports.emails import InvalidEmail, check_email
     from app.jobs import WelcomeMail
     from app.ledger.enqueue import enqueue
+    from app.operations.actor import Actor
+    from app.operations.tenants import create
     from app.schedules.cron import zone
     from app.schedules.defaults import install_defaults
 
@@ -129,9 +132,9 @@ def create_tenant(
         raise Unprocessable(f"{email!r} is no e-mail address: {error}") from None
     with transaction() as tx:
         try:
-            tenant_id = store.create_tenant(
-                tx, name=name, email=address, timezone=timezone, trial_days=trial_days
-            )
+            facts = {"name": name, "email": address, "timezone": timezone}
+            actor = Actor.at_the_command_line()
+            tenant_id = create(tx, actor, **facts, trial_days=trial_days, reason=reason)
             if welcome:
                 enqueue(tx, tenant_id, WelcomeMail())
         except Unprocessable:
@@ -146,18 +149,19 @@ def create_tenant(
 def set_timezone(
     tenant: Annotated[str, typer.Argument(help="Name or id.")],
     timezone: Annotated[str, typer.Argument(help="IANA name, such as Europe/Berlin.")],
+    reason: Why = BY_COMMAND,
     as_json: AsJson = False,
 ) -> None:
     """Move a tenant's days, and the schedules that follow them, to another time zone."""
     from app import keys as store
+    from app.operations.actor import Actor
+    from app.operations.tenants import set_timezone as move
     from app.schedules.cron import zone
-    from app.schedules.store import follow_tenant
 
     zone(timezone)
     with transaction() as tx:
         tenant_id = store.find_tenant(tx, tenant)
-        store.set_timezone(tx, tenant_id, timezone)
-        follow_tenant(tx, tenant_id)
+        move(tx, Actor.at_the_command_line(), tenant_id, timezone, reason=reason)
     facts = {"id": tenant_id, "timezone": timezone}
     answer(facts, f"{tenant} is in {timezone}", as_json=as_json)
 
@@ -168,6 +172,7 @@ def set_limits(
     max_bytes: Annotated[int | None, typer.Option(min=1, help="Of one file.")] = None,
     max_rows: Annotated[int | None, typer.Option(min=1, help="Of one file.")] = None,
     max_open: Annotated[int | None, typer.Option(min=0, help="Imports at once.")] = None,
+    reason: Why = BY_COMMAND,
     as_json: AsJson = False,
 ) -> None:
     """Set a tenant's own limits for imports; what isn't given goes back to the settings' default."""
@@ -175,10 +180,13 @@ def set_limits(
 
     from app import keys as store
     from app.imports import limits
+    from app.operations.actor import Actor
+    from app.operations.tenants import set_import_limits
 
+    wanted = {"max_bytes": max_bytes, "max_rows": max_rows, "max_open": max_open}
     with transaction() as tx:
-        tenant_id = store.find_tenant(tx, tenant)
-        limits.set_limits(tx, tenant_id, max_bytes=max_bytes, max_rows=max_rows, max_open=max_open)
+        actor, tenant_id = Actor.at_the_command_line(), store.find_tenant(tx, tenant)
+        set_import_limits(tx, actor, tenant_id, **wanted, reason=reason)
         facts = asdict(limits.limits_of(tx, tenant_id, get_settings()))
     words = ", ".join(f"{name} {value:,}" for name, value in facts.items())
     answer(facts, f"{tenant}: {words}", as_json=as_json)
@@ -191,17 +199,20 @@ def set_budget(
         str | None, typer.Argument(help="For a calendar month, in the currency of the prices.")
     ] = None,
     default: Annotated[bool, typer.Option(help="Back to the settings' default.")] = False,
+    reason: Why = BY_COMMAND,
     as_json: AsJson = False,
 ) -> None:
     """Show what a tenant may spend on AI this month, or set it. What stopped can then be replayed."""
     from app import keys as store
     from app.ai import budget
+    from app.operations.actor import Actor
+    from app.operations.tenants import set_budget as allow
 
     wanted = None if amount is None else _amount(amount)
     with transaction() as tx:
         tenant_id = store.find_tenant(tx, tenant)
         if default or wanted is not None:
-            budget.set_budget(tx, tenant_id, wanted)
+            allow(tx, Actor.at_the_command_line(), tenant_id, wanted, reason=reason)
         state = budget.budget_of(tx, tenant_id, get_settings().ai_monthly_budget)
     facts = {"budget": str(state.budget), "spent": str(state.spent), "left": str(state.left)}
     words = ", ".join(f"{name} {value}" for name, value in facts.items())
@@ -215,6 +226,7 @@ def set_retention(
         list[str] | None,
         typer.Option(help="WHAT=DAYS, such as imports=90, or WHAT=default; repeatable."),
     ] = None,
+    reason: Why = BY_COMMAND,
     as_json: AsJson = False,
 ) -> None:
     """Show for how many days what has ended is kept, or change it for a tenant or for everyone.
@@ -225,14 +237,16 @@ def set_retention(
 
     from app import keys as store
     from app.models import SYSTEM_TENANT
+    from app.operations.actor import Actor
+    from app.operations.tenants import set_retention as keep_for
     from app.retention import KEPT, chosen_words
-    from app.upkeep.kept import choose, terms
+    from app.upkeep.kept import terms
 
     wanted = chosen_words(keep or (), of_tenant=tenant is not None)
     with transaction() as tx:
         tenant_id = SYSTEM_TENANT if tenant is None else store.find_tenant(tx, tenant)
-        for what, days in wanted.items():
-            choose(tx, tenant_id, what, days)
+        if wanted:
+            keep_for(tx, Actor.at_the_command_line(), tenant_id, wanted, reason=reason)
         found = terms(tx, KEPT, default=get_settings().retention_days, tenant_id=tenant_id)
     if as_json:
         typer.echo(json.dumps([asdict(term) for term in found]))

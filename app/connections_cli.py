@@ -7,7 +7,7 @@ from uuid import UUID
 
 import typer
 
-from app.terminal import AsJson, answer, plain, table, transaction, when
+from app.terminal import BY_COMMAND, AsJson, Why, answer, plain, table, transaction, when
 
 app = typer.Typer(no_args_is_help=True, help="Connections to other systems, of any tenant.")
 
@@ -50,40 +50,42 @@ def list_connections(
 @app.command()
 def pause(
     connection_id: ConnectionId,
-    reason: Annotated[str, typer.Option(help="Its tenant sees it.")] = "Paused by an operator.",
+    reason: Annotated[
+        str, typer.Option(help="Kept in the audit log; its tenant sees it.")
+    ] = "Paused by an operator.",
     as_json: AsJson = False,
 ) -> None:
     """Begin no more runs of it; one that is at work ends with its next job."""
-    from app.sync import connections
+    from app.operations import connections
+    from app.operations.actor import Actor
 
     with transaction() as tx:
-        account = connections.find(tx, connection_id)
-        connections.pause(tx, account.id, code="paused_by_operator", message=reason)
+        connections.pause(tx, Actor.at_the_command_line(), connection_id, reason=reason)
     facts = {"id": connection_id, "state": "paused"}
     answer(facts, f"{connection_id} is paused", as_json=as_json)
 
 
 @app.command()
-def resume(connection_id: ConnectionId, as_json: AsJson = False) -> None:
+def resume(connection_id: ConnectionId, reason: Why = BY_COMMAND, as_json: AsJson = False) -> None:
     """Let it run again. A token that its server refuses pauses it again: the tenant has to set a new one."""
+    from app.operations import connections
+    from app.operations.actor import Actor
     from app.settings import get_settings
-    from app.sync import connections
 
     with transaction() as tx:
-        account = connections.find(tx, connection_id)
-        change = {"paused": False}
-        connections.edit(tx, account.tenant_id, account.id, change, get_settings())
+        actor = Actor.at_the_command_line()
+        connections.resume(tx, actor, get_settings(), connection_id, reason=reason)
     facts = {"id": connection_id, "state": "active"}
     answer(facts, f"{connection_id} is active", as_json=as_json)
 
 
 @app.command()
-def run(connection_id: ConnectionId, as_json: AsJson = False) -> None:
+def run(connection_id: ConnectionId, reason: Why = BY_COMMAND, as_json: AsJson = False) -> None:
     """Begin a run, or name the one that hasn't ended."""
-    from app.sync import connections, runs
+    from app.operations import connections
+    from app.operations.actor import Actor
 
     with transaction() as tx:
-        account = connections.find(tx, connection_id)
-        made = runs.start(tx, account.tenant_id, account.id)
+        made = connections.run(tx, Actor.at_the_command_line(), connection_id, reason=reason)
     facts = {"id": made.id, "connection_id": made.connection_id, "state": made.state}
     answer(facts, f"run {made.id} is {made.state}", as_json=as_json)

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import typer
 
-from app.terminal import AsJson, plain, table, transaction, when
+from app.terminal import BY_COMMAND, AsJson, Why, plain, table, transaction, when
 
 app = typer.Typer(no_args_is_help=True, help="Mail.")
 
@@ -146,11 +146,14 @@ def _messages(content: bytes) -> Iterator[bytes]:
 def unsuppress(
     tenant: Tenant,
     suppression: Annotated[UUID, typer.Argument(help="Its id, from `suppressions`.")],
+    reason: Why = BY_COMMAND,
 ) -> None:
     """Let a tenant's mail go to the address again."""
     from app.keys import find_tenant
-    from app.mailing.suppressions import remove
+    from app.operations import mail
+    from app.operations.actor import Actor
 
     with transaction() as tx:
-        remove(tx, find_tenant(tx, tenant), suppression)
+        actor, tenant_id = Actor.at_the_command_line(), find_tenant(tx, tenant)
+        mail.unsuppress(tx, actor, tenant_id, suppression, reason=reason)
     typer.echo(f"{suppression} is removed")

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from app.errors import Unprocessable
-from app.terminal import transaction
+from app.terminal import BY_COMMAND, Why, transaction
 
 app = typer.Typer(no_args_is_help=True, help="The payment provider's events.")
 
@@ -22,19 +22,21 @@ def replay(
     since: Annotated[
         datetime | None, typer.Option(help="All that were received since (UTC).")
     ] = None,
+    reason: Why = BY_COMMAND,
 ) -> None:
     """Have stored events applied again, of all tenants; safe to repeat: what was right stays as it is."""
-    from uuid import UUID
-
-    from app.payments.events import Choice, replay_events
+    from app.operations import payments
+    from app.operations.actor import Actor
+    from app.payments.events import Choice
 
     if (event is None) == (since is None):
         raise Unprocessable("Give either --event or --since.")
     moment = since.replace(tzinfo=UTC) if since else None
-    total, last = 0, None
+    choice = Choice(event_id=event, since=moment)
+    actor, total, last = Actor.at_the_command_line(), 0, None
     while True:
         with transaction() as tx:
-            ids: list[UUID] = replay_events(tx, Choice(event_id=event, since=moment), after=last)
+            ids = payments.replay(tx, actor, choice, after=last, reason=reason)
         if not ids:
             break
         total, last = total + len(ids), ids[-1]

@@ -8,7 +8,7 @@ import typer
 from sqlalchemy import Connection
 
 from app.errors import Unprocessable
-from app.terminal import AsJson, answer, table, transaction
+from app.terminal import BY_COMMAND, AsJson, Why, answer, table, transaction
 
 if TYPE_CHECKING:
     from app.schedules.store import Schedule
@@ -24,7 +24,6 @@ NewPayload = Annotated[str, typer.Option(help="The job's payload as JSON.")]
 NewTimezone = Annotated[str | None, typer.Option(help="IANA name; the tenant's own without it.")]
 Missed = Annotated[str, typer.Option(help="What to do about missed slots: none, last or all.")]
 TENANTS_OWN = "tenant"
-BY_COMMAND = "At the command line."
 
 
 @app.command("list")
@@ -55,11 +54,14 @@ def add(
     catch_up: Missed = "last",
     paused: bool = False,
     tenant: Tenant = None,
+    reason: Why = BY_COMMAND,
     as_json: AsJson = False,
 ) -> None:
     """Add a schedule."""
     from app.jobs import CATALOG
-    from app.schedules.store import NewSchedule, create
+    from app.operations import schedules
+    from app.operations.actor import Actor
+    from app.schedules.store import NewSchedule
 
     new = NewSchedule(
         name=name,
@@ -72,7 +74,8 @@ def add(
     )
     with transaction() as tx:
         tenant_id = _tenant(tx, tenant)
-        made = create(tx, tenant_id, CATALOG, new, public_only=False)
+        actor = Actor.at_the_command_line()
+        made = schedules.add(tx, actor, tenant_id, CATALOG, new, reason=reason)
         _show(tx, tenant_id, made, as_json=as_json)
 
 
@@ -86,6 +89,7 @@ def edit(
     ] = None,
     catch_up: Annotated[str | None, typer.Option(help="none, last or all.")] = None,
     tenant: Tenant = None,
+    reason: Why = BY_COMMAND,
     as_json: AsJson = False,
 ) -> None:
     """Change what is given and leave the rest; in force at once."""
@@ -98,23 +102,29 @@ def edit(
         changes["timezone"] = None if timezone == TENANTS_OWN else timezone
     if catch_up is not None:
         changes["catch_up"] = _catch_up(catch_up)
-    _change(name, tenant, changes, as_json=as_json)
+    _change(name, tenant, changes, reason=reason, as_json=as_json)
 
 
 @app.command()
-def pause(name: Name, tenant: Tenant = None, as_json: AsJson = False) -> None:
+def pause(
+    name: Name, tenant: Tenant = None, reason: Why = BY_COMMAND, as_json: AsJson = False
+) -> None:
     """Fire no slot until it is resumed; slots of that time are not made up for."""
-    _change(name, tenant, {"paused": True}, as_json=as_json)
+    _change(name, tenant, {"paused": True}, reason=reason, as_json=as_json)
 
 
 @app.command()
-def resume(name: Name, tenant: Tenant = None, as_json: AsJson = False) -> None:
+def resume(
+    name: Name, tenant: Tenant = None, reason: Why = BY_COMMAND, as_json: AsJson = False
+) -> None:
     """Go on with the next slot."""
-    _change(name, tenant, {"paused": False}, as_json=as_json)
+    _change(name, tenant, {"paused": False}, reason=reason, as_json=as_json)
 
 
 @app.command()
-def run(name: Name, tenant: Tenant = None, as_json: AsJson = False) -> None:
+def run(
+    name: Name, tenant: Tenant = None, reason: Why = BY_COMMAND, as_json: AsJson = False
+) -> None:
     """Run its job once, now, beside its slots."""
     from app.jobs import CATALOG
     from app.operations.actor import Actor
@@ -124,12 +134,14 @@ def run(name: Name, tenant: Tenant = None, as_json: AsJson = False) -> None:
     with transaction() as tx:
         tenant_id = _tenant(tx, tenant)
         actor, found = Actor.at_the_command_line(), find(tx, tenant_id, name)
-        job_id, _ = run_now(tx, actor, tenant_id, found, CATALOG, reason=BY_COMMAND)
+        job_id, _ = run_now(tx, actor, tenant_id, found, CATALOG, reason=reason)
     typer.echo(json.dumps({"job_id": str(job_id)}) if as_json else f"{name} runs as job {job_id}")
 
 
 @app.command()
-def delete(name: Name, tenant: Tenant = None, as_json: AsJson = False) -> None:
+def delete(
+    name: Name, tenant: Tenant = None, reason: Why = BY_COMMAND, as_json: AsJson = False
+) -> None:
     """Delete it; jobs that it has made go on."""
     from app.operations.actor import Actor
     from app.operations.schedules import delete as forget
@@ -139,11 +151,13 @@ def delete(name: Name, tenant: Tenant = None, as_json: AsJson = False) -> None:
         tenant_id = _tenant(tx, tenant)
         schedule_id = find(tx, tenant_id, name)
         actor = Actor.at_the_command_line()
-        forget(tx, actor, tenant_id, schedule_id, reason=BY_COMMAND)
+        forget(tx, actor, tenant_id, schedule_id, reason=reason)
     answer({"id": schedule_id, "deleted": True}, f"{name} is deleted", as_json=as_json)
 
 
-def _change(name: str, tenant: str | None, changes: dict[str, Any], *, as_json: bool) -> None:
+def _change(
+    name: str, tenant: str | None, changes: dict[str, Any], *, reason: str, as_json: bool
+) -> None:
     from app.jobs import CATALOG
     from app.operations.actor import Actor
     from app.operations.schedules import change
@@ -153,7 +167,7 @@ def _change(name: str, tenant: str | None, changes: dict[str, Any], *, as_json: 
         tenant_id = _tenant(tx, tenant)
         schedule_id = find(tx, tenant_id, name)
         actor = Actor.at_the_command_line()
-        change(tx, actor, tenant_id, schedule_id, CATALOG, changes, reason=BY_COMMAND)
+        change(tx, actor, tenant_id, schedule_id, CATALOG, changes, reason=reason)
         _show(tx, tenant_id, schedule_id, as_json=as_json)
 
 

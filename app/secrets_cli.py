@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.terminal import AsJson
+from app.terminal import BY_COMMAND, AsJson, Why
 
 if TYPE_CHECKING:
     from app.resealing import Resealed
@@ -25,13 +25,16 @@ def group() -> None:
 def reseal(
     dry_run: Annotated[bool, typer.Option(help="Only count.")] = False,
     batch: Annotated[int, typer.Option(min=1, max=10_000, help="Rows of a transaction.")] = 200,
+    reason: Why = BY_COMMAND,
     as_json: AsJson = False,
 ) -> None:
     """Seal every secret with the first of MILLRACE_SEALING_KEYS, so that the others may go. Safe to stop and
     to repeat; ends with status 1 where a secret can't be opened by any key.
     """
-    from app.db import make_engine
+    from app.db import make_engine, transaction
     from app.errors import Unprocessable
+    from app.operations.access import resealing
+    from app.operations.actor import Actor
     from app.resealing import reseal as run
     from app.settings import get_settings
 
@@ -39,6 +42,9 @@ def reseal(
     engine = make_engine(settings, pool_size=1, application_name="millrace-cli")
     found: dict[tuple[str, str], Resealed] = {}
     try:
+        if not dry_run:
+            with transaction(engine) as tx:
+                resealing(tx, Actor.at_the_command_line(), reason=reason)
         for step in run(engine, settings, dry_run=dry_run, batch=batch):
             found[step.table, step.column] = step
             done = step.resealed + step.newest + len(step.lost)

@@ -12,6 +12,8 @@ from sqlalchemy import Connection
 from app.settings import get_settings
 
 Why = Annotated[str, typer.Option("--reason", help="Kept in the audit log.")]
+BY_COMMAND = "At the command line."
+"""The reason in the audit log where none is given."""
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 

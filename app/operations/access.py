@@ -1,4 +1,4 @@
-"""Keys: made and revoked, and the console's door."""
+"""Keys: made and revoked, the console's door, and the key that seals secrets."""
 
 from uuid import UUID
 
@@ -42,6 +42,12 @@ def revoke_key(
     keys.revoke_key(tx, key_id)
     thing = Thing(object="key", id=str(key_id), tenant_id=row.tenant_id)
     return record(tx, actor, "key.revoke", thing, reason=reason, facts={"name": row.name})
+
+
+def resealing(tx: Connection, actor: Actor, *, reason: str) -> None:
+    """Customers' secrets are about to be sealed with the newest key. Raises Forbidden, Unprocessable."""
+    actor.require(Role.ADMIN)
+    record(tx, actor, "secrets.reseal", Thing(object="secrets", id="all"), reason=reason)
 
 
 def signed_in(tx: Connection, key: KeyInForce, request_id: str, *, address: str) -> None:

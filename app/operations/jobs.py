@@ -1,4 +1,4 @@
-"""One job of any tenant: cancel it, have it run again."""
+"""One job of any tenant: cancel it, have it run again. A batch: cancel it."""
 
 from uuid import UUID
 
@@ -9,7 +9,9 @@ from app.ledger.aftermath import Aftermaths
 from app.ledger.cancel import cancel as end
 from app.ledger.cancel import missing
 from app.ledger.contract import Catalog
+from app.ledger.progress import load_batch
 from app.ledger.replay import retry_job
+from app.ledger.spreading import cancel_batch as end_batch
 from app.models import Job
 from app.operations.actor import Actor
 from app.operations.audit import Thing, checked_reason, record
@@ -41,6 +43,15 @@ def retry(
     thing = _thing(tx, job_id)
     retry_job(tx, catalog, aftermaths, None, job_id, reason=checked_reason(reason))
     return record(tx, actor, "job.retry", thing, reason=reason)
+
+
+def cancel_batch(tx: Connection, actor: Actor, batch_id: UUID, *, reason: str) -> UUID:
+    """Cancel all of its jobs that have not ended; the dispatcher reaches them. As above."""
+    actor.require(Role.OPERATOR)
+    batch = load_batch(tx, None, batch_id)
+    end_batch(tx, None, batch_id, reason=checked_reason(reason))
+    thing = Thing(object="batch", id=str(batch_id), tenant_id=batch.tenant_id)
+    return record(tx, actor, "batch.cancel", thing, reason=reason)
 
 
 def _thing(tx: Connection, job_id: UUID) -> Thing:

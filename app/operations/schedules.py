@@ -1,4 +1,4 @@
-"""Schedules of any tenant and the product's own: run, pause, resume, change, delete."""
+"""Schedules of any tenant and the product's own: add, run, pause, resume, change, delete."""
 
 from typing import Any
 from uuid import UUID
@@ -10,6 +10,24 @@ from app.ledger.contract import Catalog
 from app.operations.actor import Actor
 from app.operations.audit import Thing, checked_reason, record
 from app.schedules import store
+
+
+def add(
+    tx: Connection,
+    actor: Actor,
+    tenant_id: UUID,
+    catalog: Catalog,
+    new: store.NewSchedule,
+    *,
+    reason: str,
+) -> UUID:
+    """As `app.schedules.store.create`; for admins. Returns its id. Raises Forbidden, Conflict, Unprocessable."""
+    actor.require(Role.ADMIN)
+    schedule_id = store.create(tx, tenant_id, catalog, new, public_only=False)
+    facts = {"name": new.name, "kind": new.kind, "cron": new.cron}
+    thing = _thing(tenant_id, schedule_id)
+    record(tx, actor, "schedule.add", thing, reason=reason, facts=facts)
+    return schedule_id
 
 
 def change(
