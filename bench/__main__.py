@@ -16,15 +16,19 @@ NAMES = {
     "console": "bench.console",
     "csv_readers": "bench.csv_readers",
     "dispatch": "bench.dispatch",
+    "enqueue": "bench.enqueue",
     "export": "bench.export",
     "fairness": "bench.fairness",
     "import": "bench.csv_import",
     "import_fair": "bench.import_fair",
     "import_naive": "bench.import_naive",
     "import_scale": "bench.import_scale",
+    "isolation": "bench.isolation",
     "overhead": "bench.overhead",
+    "scaling": "bench.scaling",
     "upload": "bench.upload",
     "throughput": "bench.throughput",
+    "throughput_batched": "bench.throughput_batched",
 }
 
 

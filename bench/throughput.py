@@ -91,8 +91,8 @@ class Ours(Side):
     """The product as it is, and one more kind of job."""
 
     held = "dispatcher"
-    alone = False
-    """Whether each job gets a message of its own."""
+    kind = "InsertRow"
+    """The contract's name in `bench.throughput_ours`."""
 
     def starts(self) -> Sequence[Program]:
         replaced = [
@@ -106,9 +106,9 @@ class Ours(Side):
         return [replace(self.worker, command=replaced), dispatcher]
 
     def put(self, jobs: int) -> None:
-        from bench.throughput_ours import InsertRow, InsertRowAlone
+        from bench import throughput_ours
 
-        kind = InsertRowAlone if self.alone else InsertRow
+        kind = getattr(throughput_ours, self.kind)
         new = [NewJob(job=kind(row_id=new_id(), name="a row")) for _ in range(jobs)]
         with self.engine.begin() as tx:
             enqueue_many(tx, uuid4(), new)
@@ -194,9 +194,9 @@ def _rounds(
                 rates[side], cost = measure(side, JOBS)
                 costs[side].append(cost)
             runs.append((rates[ours], rates[stock]))
-            ours.alone = True
+            ours.kind = "InsertRowAlone"
             alone.append(measure(ours, JOBS)[0] / rates[stock])
-            ours.alone = False
+            ours.kind = "InsertRow"
             console.print(
                 f"round {number + 1}: {runs[-1][0]:,.0f} against {runs[-1][1]:,.0f} jobs/s"
             )
@@ -310,7 +310,7 @@ def _stages(kind: type[Side], system: LocalSystem, engine: Engine) -> dict[str, 
     with TemporaryDirectory() as folder:
         side = kind(system, engine, {FOLDER: folder})
         if isinstance(side, Ours):
-            side.alone = True
+            side.kind = "InsertRowAlone"
         with running(side):
             measure(side, FEWER_JOBS)
         return medians(Path(folder))

@@ -7,11 +7,11 @@ from app.jobs import CATALOG
 from app.ledger.contract import catalog
 from app.logs import configure_logging
 from app.settings import get_settings
-from bench.throughput_ours import InsertRow, InsertRowAlone
+from bench.throughput_ours import KINDS
 
 if __name__ == "__main__":
     configure_logging(get_settings())
-    known = catalog([*CATALOG.values(), InsertRow, InsertRowAlone])
+    known = catalog([*CATALOG.values(), *KINDS])
     dispatcher = Dispatcher(get_settings(), catalog=known)
     signal.signal(signal.SIGTERM, dispatcher.stop)
     dispatcher.run()

@@ -1,5 +1,6 @@
 """The product's Celery application with two more kinds of job: insert a row."""
 
+from dataclasses import replace
 from typing import ClassVar
 from uuid import UUID
 
@@ -37,6 +38,25 @@ class InsertRowAlone(InsertRow):
     spec: ClassVar[JobSpec] = JobSpec(kind="bench.insert_alone", queue=Queue.DEFAULT)
 
 
+class InsertRowBrief(InsertRow):
+    """Brief, and in a message of its own."""
+
+    spec: ClassVar[JobSpec] = replace(InsertRow.spec, kind="bench.insert_brief", together=1)
+
+
+class InsertRowFew(InsertRow):
+    """Four to a message."""
+
+    spec: ClassVar[JobSpec] = replace(InsertRow.spec, kind="bench.insert_few", together=4)
+
+
+class InsertRowMany(InsertRow):
+    """Sixty-four to a message."""
+
+    spec: ClassVar[JobSpec] = replace(InsertRow.spec, kind="bench.insert_many", together=64)
+
+
+KINDS = (InsertRow, InsertRowAlone, InsertRowBrief, InsertRowFew, InsertRowMany)
 overhead_switches.apply()
 stages = record_stages()
 
@@ -48,10 +68,7 @@ def insert_row(ctx: Context, job: InsertRow) -> Outcome:
     return Done()
 
 
-@handles(InsertRowAlone)
-def insert_row_alone(ctx: Context, job: InsertRowAlone) -> Outcome:
-    return insert_row(ctx, job)
-
-
-for contract in (InsertRow, InsertRowAlone):
+for contract in KINDS:
+    if contract is not InsertRow:
+        handles(contract)(insert_row)
     register_task(app, contract)

@@ -1,0 +1,104 @@
+"""From one worker process to eight: jobs that wait for somebody else's answer, a tenth of a second each.
+
+Dispatcher, broker and pool are the product's own; only the pool's size differs. The jobs are in the outbox before
+any is sent; the time is from the first start to the last end, by the database's clock. The
+ratio is the share of eight times the rate of one.
+"""
+
+import os
+from dataclasses import replace
+
+from rich.console import Console
+from sqlalchemy import Engine, text
+
+from app.db import make_engine
+from app.ids import new_id
+from app.ledger.enqueue import NewJob, enqueue_many
+from app.settings import Settings
+from app.storage import make_storage
+from bench.report import Result
+from bench.throughput import HOME, Environment, Ours, running
+from infra.local.product import Product
+from infra.local.program import Program
+from infra.local.system import LocalSystem
+from infra.local.waiting import until
+
+SIZES = (1, 2, 4, 8)
+SECONDS_EACH = 10
+ROUNDS = 3
+
+
+class Pool(Ours):
+    """A dispatcher, and one pool of so many children."""
+
+    def __init__(
+        self, system: LocalSystem, engine: Engine, environment: Environment, size: int
+    ) -> None:
+        super().__init__(system, engine, environment)
+        product = Product(
+            layout=system.layout,
+            settings={**system.settings, "MILLRACE_LOG_JSON": "true", **environment},
+            web_port=0,
+            flower_port=0,
+            flower_password="",
+            metrics_ports={},
+        )
+        self.worker = product.worker("worker-default", "default", size)
+
+    def starts(self) -> list[Program]:
+        words = [
+            word.replace("workers.celery_app", "bench.fairness_ours")
+            for word in self.worker.command
+        ]
+        return [replace(self.worker, command=words), self.programs["dispatcher"]]
+
+
+def run() -> Result:
+    servers = ("postgres", "epmd", "rabbitmq", "s3")
+    rates: dict[int, list[float]] = {size: [] for size in SIZES}
+    with LocalSystem(HOME, programs=servers, say=print) as system:
+        system.run_command("migrate")
+        os.environ.update(system.settings)
+        settings = Settings.of(system.settings)
+        engine = make_engine(settings, pool_size=2, application_name="bench")
+        make_storage(settings).ensure_bucket()
+        for _ in range(ROUNDS):
+            for size in SIZES:
+                with running(Pool(system, engine, {}, size)):
+                    _rate(engine, size * 2)
+                    rates[size].append(_rate(engine, size * SECONDS_EACH * 9))
+            Console().print(", ".join(f"{size}: {rates[size][-1]:.1f} jobs/s" for size in SIZES))
+        engine.dispose()
+    most = SIZES[-1]
+    return Result(
+        name="scaling",
+        unit="jobs/s",
+        goal=0.9,
+        baseline_is=f"{most} times one process",
+        runs=[(many, most * one) for many, one in zip(rates[most], rates[SIZES[0]], strict=True)],
+        notes={
+            "jobs_per_second": {
+                size: [round(rate, 1) for rate in found] for size, found in rates.items()
+            }
+        },
+    )
+
+
+def _rate(engine: Engine, jobs: int) -> float:
+    """Jobs per second; they are there all at once."""
+    from bench.fairness_ours import Slow
+
+    with engine.begin() as tx:
+        tx.execute(text("TRUNCATE jobs, job_history, outbox, in_flight"))
+    with engine.begin() as tx:
+        enqueue_many(tx, new_id(), [NewJob(job=Slow()) for _ in range(jobs)])
+
+    def done() -> bool:
+        with engine.connect() as tx:
+            query = text("SELECT count(*) FROM jobs WHERE state = 'succeeded'")
+            return bool(tx.execute(query).scalar_one() == jobs)
+
+    assert until(done, seconds=300), "jobs are left"
+    with engine.connect() as tx:
+        query = text("SELECT extract(epoch FROM max(finished_at) - min(started_at)) FROM jobs")
+        return jobs / float(tx.execute(query).scalar_one())
