@@ -8,6 +8,7 @@ from fastapi import Request
 from sqlalchemy import Connection
 
 from app.api.session import CurrentTenant, EngineDep, SettingsDep
+from app.db import autocommit
 from app.errors import Overloaded, TooManyRequests
 from app.ledger.backlog import ALL_TENANTS, Depth, depths
 from app.settings import Settings
@@ -27,7 +28,7 @@ def admit(
     """
     if request.method != "POST" or request.url.path.endswith(_NO_NEW_WORK):
         return
-    with engine.connect() as tx:
+    with autocommit(engine) as tx:
         check_backlog(tx, tenant_id, settings)
 
 

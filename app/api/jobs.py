@@ -13,7 +13,7 @@ from sqlalchemy import Connection, text
 
 from app.api.bodies import Body, BoundedRoute, Moment, Name
 from app.api.idempotency import Answer, IdempotencyHeader, answer_once, request_hash
-from app.api.job_view import JobDetail, JobView, load_job, select_jobs, view_of
+from app.api.job_view import JobDetail, JobView, load_job, load_new_job, select_jobs, view_of
 from app.api.pages import Cursor, Limit, Page, decode_id_cursor, page_of
 from app.api.problems import describe
 from app.api.session import CatalogDep, CurrentTenant, Tx
@@ -123,12 +123,7 @@ def get_job(job_id: UUID, tenant_id: CurrentTenant, tx: Tx) -> JobDetail:
 
 def answer_of(tx: Connection, tenant_id: UUID, job_id: UUID, request: str = "") -> Answer:
     """202 with the job as it stands in this transaction."""
-    return Answer(
-        request_hash=request,
-        status=202,
-        location=f"/v1/jobs/{job_id}",
-        body=load_job(tx, tenant_id, job_id).model_dump(mode="json"),
-    )
+    return _answer(load_job(tx, tenant_id, job_id), request)
 
 
 def respond(answer: Answer) -> JSONResponse:
@@ -142,17 +137,17 @@ def _make(
     tx: Connection, tenant_id: UUID, catalog: Catalog, request: JobRequest, hashed: str
 ) -> Answer:
     job = _job(catalog, request)
-    now: datetime = tx.execute(_NOW).scalar_one()
-    _check_times(request, now)
+    run_at = _checked_times(tx, request)
     made = enqueue(
         tx,
         tenant_id,
         job,
-        run_at=request.run_at if request.run_at and request.run_at > now else None,
+        run_at=run_at,
         deadline=request.deadline,
         unique_key=request.unique_key,
     )
-    return answer_of(tx, tenant_id, made.id, hashed)
+    detail = load_new_job(tx, made.id) if made.created else load_job(tx, tenant_id, made.id)
+    return _answer(detail, hashed)
 
 
 def _job(catalog: Catalog, request: JobRequest) -> JobContract:
@@ -173,8 +168,22 @@ def _job(catalog: Catalog, request: JobRequest) -> JobContract:
         ) from None
 
 
-def _check_times(request: JobRequest, now: datetime) -> None:
-    """Raises Unprocessable for times that make no sense, by the database's clock."""
+def _answer(job: JobDetail, request: str) -> Answer:
+    return Answer(
+        request_hash=request,
+        status=202,
+        location=f"/v1/jobs/{job.id}",
+        body=job.model_dump(mode="json"),
+    )
+
+
+def _checked_times(tx: Connection, request: JobRequest) -> datetime | None:
+    """Not before when; None is now. Raises Unprocessable for times that make no sense, by the database's
+    clock.
+    """
+    if request.run_at is None and request.deadline is None:
+        return None
+    now: datetime = tx.execute(_NOW).scalar_one()
     latest = now + MAX_AHEAD
     if any(time and time > latest for time in (request.run_at, request.deadline)):
         raise Unprocessable(
@@ -186,3 +195,4 @@ def _check_times(request: JobRequest, now: datetime) -> None:
             f"'deadline' must be in the future and after 'run_at'; here it is {now.isoformat()}.",
             code="invalid_deadline",
         )
+    return request.run_at if request.run_at and request.run_at > now else None

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine
 
 from app.api.browser import tenant_of_browser
 from app.api.request_id import request_id
+from app.db import autocommit
 from app.errors import Forbidden, Unauthenticated
 from app.keys import operator_of, tenant_of
 from app.ledger.aftermath import Aftermaths
@@ -94,7 +95,7 @@ def current_tenant(
     """
     if credentials is None:
         return tenant_of_browser(request, engine)
-    with engine.connect() as connection:
+    with autocommit(engine) as connection:
         tenant = tenant_of(connection, credentials.credentials)
         operator = None if tenant else operator_of(connection, credentials.credentials)
     if operator is not None:

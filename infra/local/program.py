@@ -24,7 +24,7 @@ class Program:
     needs: Sequence[str] = ()
     """Names of programs and set-up steps that must be ready before this one is started."""
     ready: Callable[[], bool] = _always
-    ready_seconds: float = 60.0
+    ready_seconds: float = 120.0
     stop_signal: str = "TERM"
     stop_seconds: float = 15.0
     """After so long it is killed, together with its process group."""
