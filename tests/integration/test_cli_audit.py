@@ -109,7 +109,9 @@ def test_an_address(run: Run, engine: Engine, tenant: Customer) -> None:
 
 
 def test_a_payment_event(run: Run, engine: Engine, tenant: Customer) -> None:
-    record(engine, event("customer.subscription.created", subscription(tenant_id=tenant.id), id="a"))
+    record(
+        engine, event("customer.subscription.created", subscription(tenant_id=tenant.id), id="a")
+    )
     assert run("payments", "replay", "--event", "a", *REASON).status == 0
     assert one(engine) == ("payment_event.replay", "a", REASON[1])
 
