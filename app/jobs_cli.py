@@ -97,9 +97,11 @@ def _whole(tx: Connection, job_id: UUID) -> dict[str, Any]:
     from sqlalchemy import select
 
     from app.ledger.cancel import missing
-    from app.models import Job, JobHistory
+    from app.models import Job, JobHistory, Outbox
 
-    row = tx.execute(select(Job.__table__).where(Job.id == job_id)).one_or_none()
+    parked = select(Outbox.parked).where(Outbox.job_id == Job.id).scalar_subquery()
+    query = select(Job.__table__, parked.label("waits_for_key")).where(Job.id == job_id)
+    row = tx.execute(query).one_or_none()
     if row is None:
         raise missing(job_id)
     history = tx.execute(

@@ -5,13 +5,13 @@ from typing import Any
 from uuid import UUID
 
 from pydantic import BaseModel
-from sqlalchemy import Connection, Row, Select, func, select
+from sqlalchemy import Connection, Row, Select, false, func, or_, select
 
 from app.broker.topology import Queue
 from app.errors import NotFound
 from app.ledger.prerequisites import Otherwise
 from app.ledger.state import State
-from app.models import Job, JobHistory, JobWait
+from app.models import Job, JobHistory, JobWait, Outbox
 from app.traces.spans import trace_id_of
 
 MAX_SHOWN = 1000
@@ -35,7 +35,8 @@ class JobProgress(BaseModel):
 
 class JobView(BaseModel):
     """A job. `attempt` counts the attempts begun so far; none begins after `deadline`. `parent_id` is the
-    job that began it, `batch_id` the batch that it belongs to.
+    job that began it, `batch_id` the batch that it belongs to. Of the jobs with its `concurrency_key` a few
+    run at a time, one as a rule.
     """
 
     id: UUID
@@ -50,6 +51,7 @@ class JobView(BaseModel):
     parent_id: UUID | None
     batch_id: UUID | None
     unique_key: str | None
+    concurrency_key: str | None
     progress: JobProgress | None
     error: JobError | None
     created_at: datetime
@@ -82,10 +84,13 @@ class Prerequisite(BaseModel):
 
 class JobDetail(JobView):
     """A job and its whole life, oldest first. `children` are the jobs that it began, by state; `trace_id` is
-    the trace in which it was enqueued, where there is one.
+    the trace in which it was enqueued, where there is one. `unique_key_lapsed`: another job may have that key
+    now. `waits_for_key`: it is due, and others hold its concurrency key or stand before it.
     """
 
     trace_id: str | None
+    unique_key_lapsed: bool
+    waits_for_key: bool
 
     waits_for: list[Prerequisite]
     children: dict[State, int]
@@ -93,7 +98,12 @@ class JobDetail(JobView):
 
 
 _COLUMNS = [
-    *(getattr(Job, name) for name in JobView.model_fields if name != "progress"),
+    *(
+        getattr(Job, name)
+        for name in JobView.model_fields
+        if name not in {"progress", "unique_key"}
+    ),
+    func.coalesce(Job.unique_key, Job.lapsed_key).label("unique_key"),
     Job.progress_done,
     Job.progress_total,
 ]
@@ -125,7 +135,17 @@ def view_of(row: Row[Any]) -> JobView:
 
 def load_job(tx: Connection, tenant_id: UUID | None, job_id: UUID) -> JobDetail:
     """The job with its history. Raises NotFound, also for another tenant's; None is any tenant's."""
-    query = select_jobs(tenant_id).add_columns(Job.traceparent).where(Job.id == job_id)
+    parked = select(Outbox.parked).where(Outbox.job_id == Job.id).scalar_subquery()
+    lapsed = or_(Job.lapsed_key.is_not(None), Job.unique_lapses_at <= func.clock_timestamp())
+    query = (
+        select_jobs(tenant_id)
+        .add_columns(
+            Job.traceparent,
+            func.coalesce(lapsed, false()).label("unique_key_lapsed"),
+            func.coalesce(parked, false()).label("waits_for_key"),
+        )
+        .where(Job.id == job_id)
+    )
     row = tx.execute(query).one_or_none()
     if row is None:
         raise NotFound(f"There is no job {job_id}.")
@@ -159,6 +179,8 @@ def load_new_job(tx: Connection, job_id: UUID) -> JobDetail:
     return JobDetail(
         **facts,
         trace_id=trace_id_of(traceparent),
+        unique_key_lapsed=False,
+        waits_for_key=False,
         waits_for=[],
         children={},
         history=[HistoryEntry(**entry, error=None)],

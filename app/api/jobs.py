@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 from sqlalchemy import Connection, text
 
 from app.api.bodies import Body, BoundedRoute, Moment, Name
@@ -22,6 +22,7 @@ from app.errors import Unprocessable
 from app.ledger.contract import Catalog, JobContract
 from app.ledger.enqueue import enqueue
 from app.ledger.state import State
+from app.ledger.uniqueness import Debounce, UniqueUntil
 from app.models import Job
 
 router = APIRouter(prefix="/v1", tags=["jobs"], route_class=BoundedRoute)
@@ -29,6 +30,7 @@ router = APIRouter(prefix="/v1", tags=["jobs"], route_class=BoundedRoute)
 OPERATION = "POST /v1/jobs"
 MAX_AHEAD = timedelta(days=3660)
 """How far ahead a job's times may lie; those at the end of the calendar can't be read back."""
+Seconds = Annotated[float, Field(gt=0, le=MAX_AHEAD.total_seconds(), allow_inf_nan=False)]
 _NOW = text("SELECT clock_timestamp()")
 
 ACCEPTED: Mapping[int | str, dict[str, Any]] = {
@@ -56,10 +58,60 @@ class JobRequest(Body):
     unique_key: Annotated[
         Name | None,
         Field(
-            description="At most one job of a kind has it, for as long as that job is kept: the "
-            "answer is then that job, whatever its payload and state."
+            description="At most one job of a kind has it, for as long as that job is kept, or as "
+            "`unique_for`, `unique_until` or `debounce` say: the answer is then that job, whatever its "
+            "payload and state."
         ),
     ] = None
+    unique_for: Annotated[
+        Seconds | None, Field(description="The unique key lapses so many seconds after the post.")
+    ] = None
+    unique_until: Annotated[
+        UniqueUntil | None,
+        Field(
+            description="The unique key lapses when the job is first handed to the workers "
+            "(`published`), or when it has ended, in whatever way (`ended`)."
+        ),
+    ] = None
+    debounce: Annotated[
+        Seconds | None,
+        Field(
+            description="The job runs so many seconds after the newest post with its unique key, with "
+            "that one's payload. A post after it was handed to the workers is a new job."
+        ),
+    ] = None
+    debounce_max: Annotated[
+        Seconds | None,
+        Field(
+            description="Not later than that after the first post; ten times `debounce` if null."
+        ),
+    ] = None
+    concurrency_key: Annotated[
+        Name | None,
+        Field(
+            description="Of the tenant's jobs with it, so many run at a time as the kind allows, one as a "
+            "rule. It is in the place of the key that the kind makes of the payload."
+        ),
+    ] = None
+
+    @property
+    def newer_and_unset(self) -> set[str]:
+        """Fields that a release added later: without them a request is what it was to the one before, and so
+        is its hash.
+        """
+        newer = {"unique_for", "unique_until", "debounce", "debounce_max", "concurrency_key"}
+        return newer - self.model_fields_set
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> Self:
+        if self.debounce_max is not None and not 0 < (self.debounce or 0) <= self.debounce_max:
+            raise ValueError("'debounce_max' is at least as long as 'debounce'.")
+        windows = [self.unique_for, self.unique_until, self.debounce]
+        if self.unique_key is None and any(window is not None for window in windows):
+            raise ValueError("'unique_for', 'unique_until' and 'debounce' need a 'unique_key'.")
+        if self.debounce is not None and [*windows[:2], self.run_at] != [None, None, None]:
+            raise ValueError("Leave out 'run_at', 'unique_for' and 'unique_until' with 'debounce'.")
+        return self
 
 
 @router.post(
@@ -76,7 +128,7 @@ def create_job(
     idempotency_key: IdempotencyHeader = None,
 ) -> Response:
     """Have a job done, now or at its time. Only public kinds; a 422 lists them."""
-    hashed = request_hash(request.model_dump(mode="json"))
+    hashed = request_hash(request.model_dump(mode="json", exclude=request.newer_and_unset))
 
     def make() -> Answer:
         return _make(tx, tenant_id, catalog, request, hashed)
@@ -145,9 +197,19 @@ def _make(
         run_at=run_at,
         deadline=request.deadline,
         unique_key=request.unique_key,
+        unique_for=request.unique_for,
+        unique_until=request.unique_until,
+        debounce=_debounce(request),
+        concurrency_key=request.concurrency_key,
     )
     detail = load_new_job(tx, made.id) if made.created else load_job(tx, tenant_id, made.id)
     return _answer(detail, hashed)
+
+
+def _debounce(request: JobRequest) -> Debounce | None:
+    if request.debounce is None:
+        return None
+    return Debounce(seconds=request.debounce, max_seconds=request.debounce_max)
 
 
 def _job(catalog: Catalog, request: JobRequest) -> JobContract:

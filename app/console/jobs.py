@@ -125,6 +125,7 @@ def _life(visit: Visit, tx: Connection, job_id: UUID, catalog: Catalog) -> dict[
     return {
         "job": job,
         "unique_key": visit.hide(job.unique_key),
+        "concurrency_key": visit.hide(job.concurrency_key),
         "error": visit.error(within.error),
         "within": visit.veil(asdict(within), "payload", "checkpoint", "error"),
         "trace": _trace(visit, job.trace_id),

@@ -20,7 +20,7 @@ from sqlalchemy import Connection, text
 from app.errors import Conflict, NotFound
 from app.ids import new_id
 from app.ledger.contract import JobContract
-from app.ledger.enqueue import Enqueued, NewJob, Place, enqueue_many
+from app.ledger.enqueue import Enqueued, NewJob, Place, concurrency_facts, enqueue_many
 from app.traces import spans
 
 SHARDS = 16
@@ -160,7 +160,7 @@ def add_to_batch(
         return []
     crowded = batch.window is not None
     new = [job if isinstance(job, NewJob) else NewJob(job=job) for job in jobs]
-    if crowded and any(one.after for one in new):
+    if crowded and any(one.after or _in_order(one.job) for one in new):
         raise ValueError("a job in a batch with a window can't wait for other jobs as well")
     place = Place(
         batch_id=batch_id,
@@ -186,6 +186,11 @@ def add_to_batch(
     return made
 
 
+def _in_order(job: JobContract) -> bool:
+    concurrency = job.spec.concurrency
+    return concurrency is not None and concurrency.in_order
+
+
 def close_batch(tx: Connection, batch_id: UUID) -> None:
     """No more jobs are to come: the batch ends with its last one, or here when all have ended already."""
     tx.execute(_LOCK_SHARDS, {"id": batch_id})
@@ -208,4 +213,5 @@ def _callback(moment: str, job: JobContract) -> dict[str, Any]:
         "queue": spec.queue.value,
         "payload": job.model_dump(mode="json"),
         "max_attempts": spec.retry.attempts,
+        **concurrency_facts(job),
     }

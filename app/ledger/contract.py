@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Self
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from app.broker.topology import Queue
+from app.ledger.concurrency import Concurrency
 from app.ledger.retry import RetryPolicy
 
 MAX_HARD_SECONDS = 900
@@ -41,6 +42,8 @@ class JobSpec:
     `brief` kinds end within a moment and act on the database alone: claim, handler and end are then one
     transaction, at half the price. They have no lease, and so no progress, check, checkpoint, effects
     elsewhere or locks; their time limits are at most MAX_BRIEF_SECONDS.
+
+    `concurrency` says which of a tenant's jobs run one at a time, or in order.
     """
 
     kind: str
@@ -53,6 +56,7 @@ class JobSpec:
     together: int = 1
     public: bool = False
     brief: bool = False
+    concurrency: Concurrency | None = None
 
     def __post_init__(self) -> None:
         if not self.kind or self.version < 1:
@@ -128,9 +132,13 @@ class JobContract(BaseModel):
 
 
 def catalog(contracts: Iterable[type[JobContract]]) -> Catalog:
-    """Contracts by kind. Raises ValueError when two share one."""
+    """Contracts by kind. Raises ValueError when two share one, and for a concurrency key that is no field."""
     known: dict[str, type[JobContract]] = {}
     for contract in contracts:
+        concurrency = contract.spec.concurrency
+        key = None if concurrency is None else concurrency.key
+        if isinstance(key, str) and key not in contract.model_fields:
+            raise ValueError(f"{contract.spec.kind}: its concurrency key {key!r} is no field of it")
         if contract.spec.kind in known:
             raise ValueError(f"two contracts are called {contract.spec.kind!r}")
         known[contract.spec.kind] = contract

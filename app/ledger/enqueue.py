@@ -8,66 +8,73 @@ from uuid import UUID
 
 from sqlalchemy import Connection, TextClause, text
 
+from app.errors import Unavailable
 from app.ids import new_id
+from app.ledger.concurrency import kept
 from app.ledger.contract import JobContract
 from app.ledger.prerequisites import Otherwise, Prerequisites, add_edges, stand_before
 from app.ledger.state import State
+from app.ledger.uniqueness import Debounce, Replacement, UniqueUntil, meet
 from app.traces import spans
 
 OUTBOX_CHANNEL = "millrace_outbox"
 """NOTIFY on this channel, with no payload, says that the outbox has something new."""
 
-_INSERT = text("""
-    WITH wanted AS (
-        SELECT * FROM jsonb_to_recordset(CAST(:jobs AS jsonb)) AS j(
-            id uuid, kind text, version int, queue text, payload jsonb, max_attempts int, priority smallint,
-            run_at timestamptz, deadline timestamptz, unique_key text)
-    ), job AS (
-        INSERT INTO jobs (id, tenant_id, kind, version, queue, state, payload, max_attempts, priority,
-                          run_at, deadline, unique_key, parent_id, traceparent)
-        SELECT id, :tenant_id, kind, version, queue, 'scheduled', payload, max_attempts, priority,
-               coalesce(run_at, clock_timestamp()), deadline, unique_key, :parent_id, :traceparent
-        FROM wanted
+# What a job is given, and what becomes of it; shared by the two statements below.
+_FIELDS = """
+    id uuid, kind text, version int, queue text, payload jsonb, max_attempts int, priority smallint,
+    run_at timestamptz, deadline timestamptz, unique_key text, unique_until text, unique_seconds float,
+    debounce_seconds float, debounce_most float, concurrency_key text, concurrency_limit smallint,
+    in_order boolean
+"""
+_COLUMNS = """
+    id, tenant_id, parent_id, traceparent, kind, version, queue, payload, max_attempts, priority, run_at,
+    deadline, unique_key, unique_until, unique_lapses_at, debounce_until, concurrency_key,
+    concurrency_limit, in_order
+"""
+_VALUES = """
+    id, :tenant_id, :parent_id, :traceparent, kind, version, queue, payload, max_attempts, priority,
+    coalesce(run_at, clock_timestamp() + make_interval(secs => coalesce(debounce_seconds, 0))),
+    deadline, unique_key, unique_until, clock_timestamp() + make_interval(secs => unique_seconds),
+    clock_timestamp() + make_interval(secs => debounce_most), concurrency_key,
+    concurrency_limit, coalesce(in_order, false)
+"""
+_ADDED = """
         ON CONFLICT (tenant_id, kind, unique_key) WHERE unique_key IS NOT NULL DO NOTHING
-        RETURNING id, tenant_id, queue, run_at, deadline, kind, priority
+        RETURNING id, tenant_id, queue, state, run_at, deadline, kind, priority, concurrency_key
     ), timed AS (
         INSERT INTO deadlines (job_id, deadline)
         SELECT id, deadline FROM job WHERE deadline IS NOT NULL
     ), boxed AS (
         INSERT INTO outbox (job_id, tenant_id, queue, run_at, ready, kind, priority)
-        SELECT id, tenant_id, queue, run_at, run_at <= clock_timestamp(), kind, priority FROM job
-    ), logged AS (
+        SELECT id, tenant_id, queue, run_at, run_at <= clock_timestamp() AND concurrency_key IS NULL,
+               kind, priority
+        FROM job WHERE state = 'scheduled'
+    )
+"""
+_INSERT = text(f"""
+    WITH wanted AS (
+        SELECT * FROM jsonb_to_recordset(CAST(:jobs AS jsonb)) AS j({_FIELDS})
+    ), job AS (
+        INSERT INTO jobs ({_COLUMNS}, state) SELECT {_VALUES}, 'scheduled' FROM wanted
+        {_ADDED}, logged AS (
         INSERT INTO job_history (tenant_id, job_id, at, event, to_state, attempt)
         SELECT tenant_id, id, clock_timestamp(), 'enqueue', 'scheduled', 0 FROM job
     )
     SELECT id, pg_notify('millrace_outbox', '') FROM job
-""")
+""")  # noqa: S608 - constants
 # As above, for jobs that may have to wait, or that belong to a batch.
-_INSERT_FLOW = text("""
+_INSERT_FLOW = text(f"""
     WITH wanted AS (
-        SELECT * FROM jsonb_to_recordset(CAST(:jobs AS jsonb)) AS j(
-            id uuid, kind text, version int, queue text, payload jsonb, max_attempts int, priority smallint,
-            run_at timestamptz, deadline timestamptz, unique_key text,
+        SELECT * FROM jsonb_to_recordset(CAST(:jobs AS jsonb)) AS j({_FIELDS},
             state text, batch_id uuid, shard smallint, waits_for int, doom text)
     ), job AS (
-        INSERT INTO jobs (id, tenant_id, kind, version, queue, state, payload, max_attempts, priority,
-                          run_at, deadline, unique_key, parent_id, batch_id, batch_shard, traceparent)
-        SELECT id, :tenant_id, kind, version, queue, state, payload, max_attempts, priority,
-               coalesce(run_at, clock_timestamp()), deadline, unique_key, :parent_id, batch_id, shard,
-               :traceparent
-        FROM wanted
-        ON CONFLICT (tenant_id, kind, unique_key) WHERE unique_key IS NOT NULL DO NOTHING
-        RETURNING id, tenant_id, queue, state, run_at, deadline, kind, priority
-    ), timed AS (
-        INSERT INTO deadlines (job_id, deadline)
-        SELECT id, deadline FROM job WHERE deadline IS NOT NULL
-    ), held AS (
+        INSERT INTO jobs ({_COLUMNS}, state, batch_id, batch_shard)
+        SELECT {_VALUES}, state, batch_id, shard FROM wanted
+        {_ADDED}, held AS (
         INSERT INTO waiting (job_id, batch_id, shard, waits_for, doom)
         SELECT id, batch_id, shard, waits_for, doom FROM wanted
         WHERE id IN (SELECT id FROM job WHERE state = 'waiting')
-    ), boxed AS (
-        INSERT INTO outbox (job_id, tenant_id, queue, run_at, ready, kind, priority)
-        SELECT id, tenant_id, queue, run_at, run_at <= clock_timestamp(), kind, priority FROM job WHERE state = 'scheduled'
     ), logged AS (
         INSERT INTO job_history (tenant_id, job_id, at, event, to_state, attempt)
         SELECT tenant_id, id, clock_timestamp(),
@@ -75,30 +82,50 @@ _INSERT_FLOW = text("""
         FROM job
     )
     SELECT id, pg_notify('millrace_outbox', '') FROM job
-""")
-_EXISTING = text("""
-    SELECT id FROM jobs WHERE tenant_id = :tenant_id AND kind = :kind AND unique_key = :unique_key
-""")
+""")  # noqa: S608 - constants
+_TRIES = 100
+"""So often a unique key may be lost between two statements; each time another job was made and has ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewJob:
     """A job to be. `run_at` in the past or None means now, by the database's clock. No attempt begins
-    after `deadline`: a job that is still waiting then is dead. At most one job of a kind has a given
-    `unique_key` in a tenant, for as long as that job is kept.
+    after `deadline`: a job that is still waiting then is dead.
+
+    At most one job of a kind has a given `unique_key` in a tenant: for as long as that job is kept, or until
+    `unique_for` seconds after its making, or in the states that `unique_until` names, whichever is over first.
+    With `debounce` the job runs when the posts with that key have come to rest, with the newest payload: until
+    it is first dispatched each puts it off; all else, its deadline say, is the first one's.
 
     It waits until all the jobs `after`, of the same tenant, have ended; `otherwise` says what becomes of
     it when one of them has ended without success. Among the jobs of its tenant and queue those with the
-    lowest `priority` go first; None is the kind's own.
+    lowest `priority` go first; None is the kind's own. `concurrency_key` is in the place of the one that the
+    contract makes of the payload; where the contract has no limit to it, one job runs at a time.
     """
 
     job: JobContract
     run_at: datetime | None = None
     deadline: datetime | None = None
     unique_key: str | None = None
+    unique_for: float | None = None
+    unique_until: UniqueUntil | None = None
+    debounce: Debounce | None = None
     after: Sequence[UUID] = ()
     otherwise: Otherwise = Otherwise.DIE
     priority: int | None = None
+    concurrency_key: str | None = None
+
+    def __post_init__(self) -> None:
+        windows = (self.unique_for, self.unique_until)
+        if self.unique_key is None and (*windows, self.debounce) != (None, None, None):
+            raise ValueError("unique_for, unique_until and debounce are about a unique_key")
+        if self.unique_for is not None and self.unique_for <= 0:
+            raise ValueError(f"unique_for is in seconds, and more than 0: {self.unique_for}")
+        if self.debounce and (self.run_at or self.after or windows != (None, None)):
+            raise ValueError(
+                "a debounce says itself when the job runs and how long its key is taken: leave out run_at, "
+                "after, unique_for and unique_until"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,9 +156,13 @@ def enqueue(
     run_at: datetime | None = None,
     deadline: datetime | None = None,
     unique_key: str | None = None,
+    unique_for: float | None = None,
+    unique_until: UniqueUntil | None = None,
+    debounce: Debounce | None = None,
     after: Sequence[UUID] = (),
     otherwise: Otherwise = Otherwise.DIE,
     priority: int | None = None,
+    concurrency_key: str | None = None,
     parent_id: UUID | None = None,
     traceparent: str | None = None,
 ) -> Enqueued:
@@ -141,9 +172,13 @@ def enqueue(
         run_at=run_at,
         deadline=deadline,
         unique_key=unique_key,
+        unique_for=unique_for,
+        unique_until=unique_until,
+        debounce=debounce,
         after=after,
         otherwise=otherwise,
         priority=priority,
+        concurrency_key=concurrency_key,
     )
     return enqueue_many(tx, tenant_id, [new], parent_id=parent_id, traceparent=traceparent)[0]
 
@@ -174,26 +209,44 @@ def _add(
     origin: Mapping[str, object],
     place: Place | None,
 ) -> list[Enqueued]:
-    ids = [new_id() for _ in jobs]
-    rows = [_row(job_id, new) for job_id, new in zip(ids, jobs, strict=True)]
-    awaited = {on_id for new in jobs for on_id in new.after}
+    if place is not None and any(new.debounce for new in jobs):
+        raise ValueError("a job that is put off by others can't belong to a batch")
+    wanted = {new_id(): new for new in jobs}
+    order = list(wanted)
+    answers: dict[UUID, Enqueued] = {}
+    for _ in range(_TRIES):
+        created = _put(tx, tenant_id, wanted, origin, place)
+        answers |= {job_id: Enqueued(job_id, True) for job_id in created}
+        for job_id in [one for one in wanted if one not in created]:
+            held = _meet(tx, tenant_id, wanted[job_id])
+            answers |= {} if held is None else {job_id: Enqueued(held, False)}
+        wanted = {job_id: new for job_id, new in wanted.items() if job_id not in answers}
+        if not wanted:
+            return [answers[job_id] for job_id in order]
+    raise Unavailable("A unique key went from job to job all the while. Try again.")
+
+
+def _put(
+    tx: Connection,
+    tenant_id: UUID,
+    jobs: Mapping[UUID, NewJob],
+    origin: Mapping[str, object],
+    place: Place | None,
+) -> set[UUID]:
+    """Those whose unique key was free are added; which."""
+    rows = [_row(job_id, new) for job_id, new in jobs.items()]
+    awaited = {on_id for new in jobs.values() for on_id in new.after}
     if not awaited and place is None:
-        created = _insert(tx, _INSERT, rows, origin)
-    else:
-        states = stand_before(tx, tenant_id, awaited)
-        befores = [Prerequisites.of(states, new.after, new.otherwise) for new in jobs]
-        rows = [
-            {**row, **_standing(number, before, place)}
-            for number, (row, before) in enumerate(zip(rows, befores, strict=True))
-        ]
-        created = _insert(tx, _INSERT_FLOW, rows, origin)
-        add_edges(tx, tenant_id, {i: b for i, b in zip(ids, befores, strict=True) if i in created})
-    return [
-        Enqueued(job_id, True)
-        if job_id in created
-        else Enqueued(_existing(tx, tenant_id, new), False)
-        for job_id, new in zip(ids, jobs, strict=True)
+        return _insert(tx, _INSERT, rows, origin)
+    states = stand_before(tx, tenant_id, awaited)
+    befores = [Prerequisites.of(states, new.after, new.otherwise) for new in jobs.values()]
+    rows = [
+        {**row, **_standing(number, before, place)}
+        for number, (row, before) in enumerate(zip(rows, befores, strict=True))
     ]
+    created = _insert(tx, _INSERT_FLOW, rows, origin)
+    add_edges(tx, tenant_id, {i: b for i, b in zip(jobs, befores, strict=True) if i in created})
+    return created
 
 
 def _insert(
@@ -230,13 +283,50 @@ def _row(job_id: UUID, new: NewJob) -> dict[str, object]:
         "run_at": new.run_at.isoformat() if new.run_at else None,
         "deadline": new.deadline.isoformat() if new.deadline else None,
         "unique_key": new.unique_key,
+        **_window(new),
+        **concurrency_facts(new.job, new.concurrency_key),
     }
 
 
-def _existing(tx: Connection, tenant_id: UUID, new: NewJob) -> UUID:
-    """The job that holds the unique key. The conflict waited for its transaction, so it is visible."""
-    found: UUID = tx.execute(
-        _EXISTING,
-        {"tenant_id": tenant_id, "kind": new.job.spec.kind, "unique_key": new.unique_key},
-    ).scalar_one()
-    return found
+def _window(new: NewJob) -> dict[str, object]:
+    if new.debounce is not None:
+        return {
+            "unique_until": UniqueUntil.PUBLISHED,
+            "debounce_seconds": new.debounce.seconds,
+            "debounce_most": new.debounce.most,
+        }
+    return {"unique_until": new.unique_until, "unique_seconds": new.unique_for}
+
+
+def concurrency_facts(job: JobContract, key: str | None = None) -> dict[str, object]:
+    """What the ledger keeps of the job's concurrency, with `key` in the place of the contract's own; nothing
+    for a job without one.
+    """
+    declared = job.spec.concurrency
+    if key is None and declared is not None:
+        key = declared.key_of(job.spec.kind, job)
+    if key is None:
+        return {}
+    return {
+        "concurrency_key": kept(key),
+        "concurrency_limit": 1 if declared is None else declared.limit,
+        "in_order": declared is not None and declared.in_order,
+    }
+
+
+def _meet(tx: Connection, tenant_id: UUID, new: NewJob) -> UUID | None:
+    """The job that has the unique key, with this one's payload where that is what is wanted; None when it
+    is free by now. The conflict waited for the other's transaction, so it is visible.
+    """
+    key, spec = new.unique_key, new.job.spec
+    if key is None:
+        raise AssertionError("only a unique key can be in the way of a job")
+    replacement = None
+    if new.debounce is not None:
+        replacement = Replacement(
+            payload=new.job.model_dump_json(),
+            version=spec.version,
+            seconds=new.debounce.seconds,
+            concurrency=concurrency_facts(new.job, new.concurrency_key),
+        )
+    return meet(tx, tenant_id, spec.kind, key, replacement)

@@ -31,6 +31,7 @@ _EFFECTS = text("""
 """)
 _STAMP = text("""
     SELECT concat_ws(' ', j.state, j.attempt, j.progress_done, j.run_at,
+                     (SELECT o.parked FROM outbox o WHERE o.job_id = j.id),
                      (SELECT max(h.id) FROM job_history h WHERE h.job_id = j.id)) AS stamp,
            j.state IN ('succeeded', 'cancelled') AS ended
     FROM jobs j WHERE j.id = :id

@@ -13,6 +13,7 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from app.broker.topology import Queue
+from app.ledger.parking import ALONE, admit
 from app.ledger.rules import Rules, Scope, rule_of
 from app.ledger.turns import Lap, Quota, Seen, Turn, plans_of, quota_of, share_out, steps_for, visit
 
@@ -28,22 +29,35 @@ _SETTINGS = text("""
                               'enable_hashjoin', 'jit']) AS name)
 """)
 # Not clock_timestamp(), which can't end a scan of the index: it may be another time at each row.
-# With the rules in the same round trip.
-READY = text("""
+# With the rules in the same round trip. What has a concurrency key is parked: `admit` lets it in.
+READY = text(f"""
     WITH due AS MATERIALIZED (
         SELECT o.job_id FROM outbox o
-        WHERE NOT o.ready AND o.run_at <= statement_timestamp()
+        WHERE NOT o.ready AND NOT o.parked AND o.run_at <= statement_timestamp()
         ORDER BY o.run_at LIMIT :batch
         FOR UPDATE SKIP LOCKED
     ), made AS (
-        UPDATE outbox SET ready = true, kind = jobs.kind, priority = jobs.priority
+        UPDATE outbox
+        SET kind = jobs.kind, priority = jobs.priority, ready = jobs.concurrency_key IS NULL,
+            parked = jobs.concurrency_key IS NOT NULL, concurrency_key = jobs.concurrency_key,
+            concurrency_limit = jobs.concurrency_limit, in_order = jobs.in_order
         FROM due JOIN jobs ON jobs.id = due.job_id
         WHERE outbox.job_id = due.job_id
-        RETURNING outbox.job_id
+        RETURNING outbox.tenant_id, outbox.concurrency_key
+    ), woken AS (
+        DELETE FROM key_wakes USING (
+            SELECT id FROM key_wakes ORDER BY id LIMIT :batch FOR UPDATE SKIP LOCKED) word
+        WHERE key_wakes.id = word.id RETURNING key_wakes.tenant_id, key_wakes.concurrency_key
+    ), keys AS MATERIALIZED (
+        SELECT tenant_id, concurrency_key FROM made WHERE concurrency_key IS NOT NULL
+        UNION SELECT tenant_id, concurrency_key FROM woken
     )
-    SELECT one.made, r.scope, r.name, r.paused_at, r.paused_reason, r.max_running, r.weight
-    FROM (SELECT count(*) AS made FROM made) one LEFT JOIN dispatch_rules r ON true
-""")
+    SELECT one.*, CASE WHEN one.to_admit IS NOT NULL THEN {ALONE} END AS alone,
+           r.scope, r.name, r.paused_at, r.paused_reason, r.max_running, r.weight
+    FROM (SELECT (SELECT count(*) FROM made) AS made, (SELECT count(*) FROM woken) AS woken,
+                 (SELECT jsonb_agg(keys) FROM keys) AS to_admit) one
+    LEFT JOIN dispatch_rules r ON true
+""")  # noqa: S608 - a constant
 # All locks skip: a row that another dispatcher holds is theirs, and a job that is being cancelled right
 # now is looked at again in the next round. Waiting here could deadlock with the cancel.
 TAKE = text("""
@@ -95,12 +109,12 @@ _MARK = text("""
     WITH moved AS (
         UPDATE jobs SET state = 'queued', queued_at = clock_timestamp()
         WHERE id = ANY(:job_ids) AND state = 'scheduled'
-        RETURNING id, tenant_id, queue, kind, attempt, queued_at
+        RETURNING id, tenant_id, queue, kind, attempt, queued_at, concurrency_key
     ), gone AS (
         DELETE FROM outbox WHERE job_id = ANY(:job_ids)
     ), out AS (
-        INSERT INTO in_flight (job_id, tenant_id, queue, kind, attempt, queued_at)
-        SELECT id, tenant_id, queue, kind, attempt + 1, queued_at FROM moved
+        INSERT INTO in_flight (job_id, tenant_id, queue, kind, attempt, queued_at, concurrency_key)
+        SELECT id, tenant_id, queue, kind, attempt + 1, queued_at, concurrency_key FROM moved
         ON CONFLICT (job_id) DO UPDATE
         SET queued_at = excluded.queued_at, attempt = excluded.attempt
     ), logged AS (
@@ -115,7 +129,7 @@ _POSTPONE = text("""
 """)
 NEXT_DUE = text("""
     SELECT extract(epoch FROM o.run_at - clock_timestamp()) FROM outbox o
-    WHERE NOT o.ready AND o.run_at > statement_timestamp() ORDER BY o.run_at LIMIT 1
+    WHERE NOT o.ready AND NOT o.parked AND o.run_at > statement_timestamp() ORDER BY o.run_at LIMIT 1
 """)
 _QUEUES = [queue.value for queue in Queue]
 
@@ -138,7 +152,7 @@ class Round:
     """What a dispatcher knows from one round to the next: where the laps stand, and what the last one said.
 
     `more`: another round may find something at once. `curbed`: a limit kept something back, which an end
-    of a job can change at any time.
+    of a job can change at any time; or somebody was at a concurrency key.
     """
 
     laps: dict[str, Lap] = field(default_factory=dict)
@@ -177,7 +191,8 @@ def take_due(
     """
     this = Round() if this is None else this
     tx.execute(_SETTINGS, {"limit": None if idle_seconds is None else f"{idle_seconds}s"})
-    (made_ready, *_), *_ = rows = tx.execute(READY, {"batch": batch}).all()
+    first, *_ = rows = tx.execute(READY, {"batch": batch}).all()
+    busy = first.to_admit is not None and admit(tx, first.to_admit, alone=first.alone)
     rules = Rules.of(rule_of(row) for row in rows if row.scope is not None)
     quota = quota_of(tx, rules)
     held = {*rules.paused(Scope.KIND), *quota.exhausted}
@@ -192,8 +207,10 @@ def take_due(
         for queue, room in wanted.items()
     ]
     due = _take(tx, offers, quota, sorted(held), batch)
-    this.curbed = bool(quota.kinds) or any(t.curbed for each in offers for t in each.turns)
-    this.more = _go_on(this, offers, due) or batch in {made_ready, len(due)}
+    this.curbed = (
+        busy or bool(quota.kinds) or any(turn.curbed for each in offers for turn in each.turns)
+    )
+    this.more = _go_on(this, offers, due) or batch in {first.made, first.woken, len(due)}
     return due
 
 

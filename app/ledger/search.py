@@ -31,7 +31,8 @@ _OF_ITS_OWN = {
 
 _COLUMNS = """
     j.tenant_id, j.kind, j.queue, j.state, j.attempt, j.max_attempts, j.run_at, j.created_at,
-    j.started_at, j.finished_at, j.worker, j.unique_key, j.error ->> 'code' AS code,
+    j.started_at, j.finished_at, j.worker,
+    coalesce(j.unique_key, j.lapsed_key) AS unique_key, j.error ->> 'code' AS code,
     j.error ->> 'message' AS message
 """
 _PLACE = """

@@ -14,6 +14,7 @@ queued | running --rescue--> scheduled           (its message is lost, or its wo
 waiting | scheduled | queued | running --cancel--> cancelled
 running --take_over--> running                   (its worker is gone: the next attempt begins)
 scheduled --hasten--> scheduled, dead --discard--> dead     (a person's doing; the state stays)
+scheduled --debounce--> scheduled                (a newer post: its payload, and its time)
 
 A job begins as scheduled (`enqueue`), or as waiting (`wait`). `release` and `revive` are the database's own
 doing, in the commit that ends or replays what is waited for: see the functions `flow_*` in the migrations.
@@ -60,6 +61,7 @@ class Event(StrEnum):
     RESCUE = "rescue"
     CANCEL = "cancel"
     HASTEN = "hasten"
+    DEBOUNCE = "debounce"
     REPLAY = "replay"
     REVIVE = "revive"
     DISCARD = "discard"
@@ -95,6 +97,7 @@ TRANSITIONS: Mapping[Event, Move] = MappingProxyType(
         Event.RESCUE: _move(State.QUEUED, State.RUNNING, to=State.SCHEDULED),
         Event.CANCEL: _move(*OPEN, to=State.CANCELLED),
         Event.HASTEN: _move(State.SCHEDULED, to=State.SCHEDULED),
+        Event.DEBOUNCE: _move(State.SCHEDULED, to=State.SCHEDULED),
         Event.REPLAY: _move(State.DEAD, to=State.SCHEDULED),
         Event.REVIVE: _move(State.DEAD, to=State.WAITING),
         Event.DISCARD: _move(State.DEAD, to=State.DEAD),

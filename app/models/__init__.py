@@ -20,7 +20,17 @@ from app.models.files import File, FileVariant
 from app.models.flows import Batch, BatchShard, Cancellation, JobWait, Waiting
 from app.models.idempotency import IdempotencyKey
 from app.models.imports import Import, ImportChunk, ImportMapping
-from app.models.jobs import Deadline, Effect, InFlight, Job, JobHistory, Lock, Outbox
+from app.models.jobs import (
+    Deadline,
+    Effect,
+    InFlight,
+    Job,
+    JobHistory,
+    KeyLine,
+    KeyWake,
+    Lock,
+    Outbox,
+)
 from app.models.mails import Mail, MailSuppression
 from app.models.outbound import CircuitBreaker, CircuitChange, RateLimit
 from app.models.payments import PaymentCustomer, PaymentEvent, Subscription
@@ -75,6 +85,8 @@ __all__ = [
     "Job",
     "JobHistory",
     "JobWait",
+    "KeyLine",
+    "KeyWake",
     "Lock",
     "Mail",
     "MailSuppression",

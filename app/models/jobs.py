@@ -22,7 +22,7 @@ _LARGE = {"autovacuum_vacuum_scale_factor": "0.01", "autovacuum_vacuum_threshold
 class Job(Base):
     """One piece of work. `attempt` counts the claims and is the fence: whoever holds the newest number
     owns the job, and every write about a running job is guarded by it. Of an `awaited` job others wait
-    for the end.
+    for the end. A `unique_key` that has lapsed is the `lapsed_key`.
     """
 
     __tablename__ = "jobs"
@@ -31,6 +31,7 @@ class Job(Base):
             "state IN ('waiting', 'scheduled', 'queued', 'running', 'succeeded', 'dead', 'cancelled')",
             name="state",
         ),
+        CheckConstraint("unique_until IN ('published', 'ended')", name="unique_until"),
         CheckConstraint("attempt >= 0 AND max_attempts >= 1", name="attempts"),
         Index(
             "uq_jobs_unique_key",
@@ -61,6 +62,13 @@ class Job(Base):
     run_at: Mapped[Timestamp]
     deadline: Mapped[Timestamp | None]
     unique_key: Mapped[str | None]
+    unique_until: Mapped[str | None]
+    unique_lapses_at: Mapped[Timestamp | None]
+    lapsed_key: Mapped[str | None]
+    debounce_until: Mapped[Timestamp | None]
+    concurrency_key: Mapped[str | None]
+    concurrency_limit: Mapped[int | None] = mapped_column(SmallInteger)
+    in_order: Mapped[bool] = mapped_column(server_default=false())
     parent_id: Mapped[UUID | None]
     batch_id: Mapped[UUID | None]
     batch_shard: Mapped[int | None] = mapped_column(SmallInteger)
@@ -103,7 +111,8 @@ class Outbox(Base):
     """A job that is to be published when `run_at` has come. At most one row per job.
 
     It is `ready` once that has been seen: only then are its kind and priority known here, and only then is
-    it in the index that the dispatcher goes through, tenant by tenant. What is for later isn't in its way.
+    it in the index that the dispatcher goes through, tenant by tenant. What is for later isn't in its way,
+    nor what is `parked`: due, and waiting for its concurrency key. What is ready holds its key.
     """
 
     __tablename__ = "outbox"
@@ -117,7 +126,21 @@ class Outbox(Base):
             "run_at",
             postgresql_where=text("ready"),
         ),
-        Index("ix_outbox_later", "run_at", postgresql_where=text("NOT ready")),
+        Index("ix_outbox_later", "run_at", postgresql_where=text("NOT ready AND NOT parked")),
+        Index(
+            "ix_outbox_parked",
+            "tenant_id",
+            "concurrency_key",
+            "priority",
+            "run_at",
+            postgresql_where=text("parked AND NOT in_order"),
+        ),
+        Index(
+            "ix_outbox_ready_key",
+            "tenant_id",
+            "concurrency_key",
+            postgresql_where=text("ready AND concurrency_key IS NOT NULL"),
+        ),
         {"postgresql_with": _HOT},
     )
 
@@ -128,15 +151,27 @@ class Outbox(Base):
     ready: Mapped[bool] = mapped_column(server_default=false())
     kind: Mapped[str] = mapped_column(server_default="")
     priority: Mapped[int] = mapped_column(SmallInteger, server_default="0")
+    parked: Mapped[bool] = mapped_column(server_default=false())
+    concurrency_key: Mapped[str | None]
+    concurrency_limit: Mapped[int | None] = mapped_column(SmallInteger)
+    in_order: Mapped[bool] = mapped_column(server_default=false())
 
 
 class InFlight(Base):
     """A job that is `queued` or `running`: out of the outbox and not ended. Small and hot; whoever looks
-    for jobs that got stuck looks here, and not through all jobs.
+    for jobs that got stuck looks here, and not through all jobs. It holds its concurrency key.
     """
 
     __tablename__ = "in_flight"
-    __table_args__ = ({"postgresql_with": _HOT},)
+    __table_args__ = (
+        Index(
+            "ix_in_flight_key",
+            "tenant_id",
+            "concurrency_key",
+            postgresql_where=text("concurrency_key IS NOT NULL"),
+        ),
+        {"postgresql_with": _HOT},
+    )
 
     job_id: Mapped[UUID] = mapped_column(primary_key=True)
     tenant_id: Mapped[TenantRef]
@@ -144,6 +179,33 @@ class InFlight(Base):
     kind: Mapped[str]
     attempt: Mapped[int]
     queued_at: Mapped[datetime]
+    concurrency_key: Mapped[str | None]
+
+
+class KeyWake(Base):
+    """Word for the dispatcher that a concurrency key may have become free. Written by whatever frees it, in
+    the same commit (migration `concurrency_keys`); gone with the look that somebody takes.
+    """
+
+    __tablename__ = "key_wakes"
+    __table_args__ = ({"postgresql_with": _HOT},)
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    tenant_id: Mapped[TenantRef]
+    concurrency_key: Mapped[str]
+
+
+class KeyLine(Base):
+    """A job that has not ended, in the line of its key: of those that run in order the first by id is next,
+    whatever it is doing.
+    """
+
+    __tablename__ = "key_lines"
+    __table_args__ = ({"postgresql_with": _HOT},)
+
+    tenant_id: Mapped[TenantRef] = mapped_column(primary_key=True)
+    concurrency_key: Mapped[str] = mapped_column(primary_key=True)
+    job_id: Mapped[UUID] = mapped_column(primary_key=True)
 
 
 class Deadline(Base):

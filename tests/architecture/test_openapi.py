@@ -174,7 +174,10 @@ def test_what_reads_a_body_says_that_it_is_bounded(document: dict[str, Any]) -> 
 
 def test_a_job_is_described_field_by_field(document: dict[str, Any]) -> None:
     body = document["components"]["schemas"]["JobRequest"]
-    assert set(body["properties"]) == {"kind", "payload", "run_at", "deadline", "unique_key"}
+    when = {"run_at", "deadline"}
+    keys = {"unique_key", "unique_for", "unique_until", "concurrency_key"}
+    debounce = {"debounce", "debounce_max"}
+    assert set(body["properties"]) == {"kind", "payload", *when, *keys, *debounce}
     assert (body["required"], body["additionalProperties"]) == (["kind"], False)
     names = {each["name"] for each in operations(document)["POST /v1/jobs"]["parameters"]}
     assert "Idempotency-Key" in names

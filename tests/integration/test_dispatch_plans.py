@@ -7,18 +7,46 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Engine, TextClause, text
 
+from app.ids import new_id
 from app.ledger.outbox import NEXT_DUE, READY, TAKE, take_due
+from app.ledger.parking import ADMIT
 from app.ledger.turns import VISIT, Lap, visit
 from tests.support.jobs import Note
 
 TENANTS, EACH, LATER = 400, 50, 5000
+KEYS, PARKED = 100, 100
+"""Of one tenant: keys that somebody holds, and so many jobs that wait for each."""
 MOST_ROWS = 1000
 """Far fewer than are there."""
 
 
+BUSY = new_id()
+_HELD_KEYS = text("""
+    WITH job AS (
+        INSERT INTO jobs (id, tenant_id, kind, version, queue, state, payload, max_attempts, run_at,
+                          concurrency_key, concurrency_limit, in_order)
+        SELECT uuidv7(), :tenant_id, 'test.keyed', 1, 'default',
+               CASE n WHEN 0 THEN 'running' ELSE 'scheduled' END, '{}', 5, clock_timestamp(),
+               'key ' || key, 1, key % 2 = 0
+        FROM generate_series(1, :keys) AS key, generate_series(0, :parked) AS n
+        RETURNING *
+    ), flying AS (
+        INSERT INTO in_flight (job_id, tenant_id, queue, kind, attempt, queued_at, concurrency_key)
+        SELECT id, tenant_id, queue, kind, 1, clock_timestamp(), concurrency_key FROM job
+        WHERE state = 'running'
+    )
+    INSERT INTO outbox (job_id, tenant_id, queue, run_at, parked, kind, concurrency_key,
+                        concurrency_limit, in_order)
+    SELECT id, tenant_id, queue, run_at, true, kind, concurrency_key, 1, in_order FROM job
+    WHERE state = 'scheduled'
+""")
+
+
 @pytest.fixture
 def tx(engine: Engine) -> Iterator[Connection]:
-    """A backlog of many tenants, and many jobs for later, as a dispatcher's transaction sees them."""
+    """A backlog of many tenants, many jobs for later, and many that wait for a key, as a dispatcher's
+    transaction sees them.
+    """
     with engine.begin() as made:
         made.execute(
             text("""
@@ -37,10 +65,25 @@ def tx(engine: Engine) -> Iterator[Connection]:
             """),
             {"tenants": TENANTS, "each": EACH, "later": LATER, "kind": Note.spec.kind},
         )
+        made.execute(_HELD_KEYS, {"keys": KEYS, "parked": PARKED, "tenant_id": BUSY})
     with engine.connect() as tx:
         take_due(tx, batch=1)  # which sets how this transaction plans
         yield tx
         tx.rollback()
+
+
+def test_jobs_that_wait_for_a_key_are_not_looked_at(tx: Connection) -> None:
+    """Their tenant has nothing to send, and so no turn; and a key that comes free lets one in."""
+    every = visit(tx, {"default": (Lap(), TENANTS + 10)})["default"].tenants
+    assert BUSY not in every
+    keys = [{"tenant_id": str(BUSY), "concurrency_key": f"key {n}"} for n in (7, 8)]
+    tx.execute(text("DELETE FROM in_flight WHERE concurrency_key IN ('key 7', 'key 8')"))
+    for node in analyze(tx, ADMIT, {"keys": json.dumps(keys)}):
+        assert touched(node) <= 10, node
+    admitted = tx.execute(
+        text("SELECT count(*) FROM outbox WHERE ready AND concurrency_key IS NOT NULL")
+    ).scalar_one()
+    assert admitted == 1  # the eighth runs in order, and the first in its line still runs
 
 
 def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -71,7 +114,7 @@ def test_no_statement_goes_through_the_backlog(
 ) -> None:
     if analyzed:
         with engine.begin() as other:
-            other.execute(text("ANALYZE outbox, jobs"))
+            other.execute(text("ANALYZE outbox, jobs, in_flight, key_lines"))
     last = tx.execute(text("SELECT tenant_id FROM outbox ORDER BY 1 OFFSET 9000 LIMIT 1")).scalar()
     tenants = visit(tx, {"default": (Lap(), 20)})["default"].tenants
     assert len(tenants) == 20
@@ -80,10 +123,12 @@ def test_no_statement_goes_through_the_backlog(
         for n, id_ in enumerate(tenants)
     ]
     taking = {"turns": json.dumps(turns), "kinds": "{}", "held": [], "batch": 40}
+    keys = [{"tenant_id": str(BUSY), "concurrency_key": f"key {n}"} for n in range(1, 21)]
     statements: list[tuple[TextClause, dict[str, object]]] = [
         (READY, {"batch": 40}),
         (VISIT, {"queues": json.dumps([{"name": "default", "behind": None, "steps": 20}])}),
         (VISIT, {"queues": json.dumps([{"name": "default", "behind": str(last), "steps": 20}])}),
+        (ADMIT, {"keys": json.dumps(keys)}),
         (TAKE, taking),
         (NEXT_DUE, {}),
     ]

@@ -1,9 +1,11 @@
 """Any order of what may happen to jobs: each stays on the table's paths and is where it belongs."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import pytest
 from hypothesis import HealthCheck, Phase
 from hypothesis import settings as examples
 from hypothesis import strategies as st
@@ -16,11 +18,12 @@ from app.ledger import store
 from app.ledger.burial import bury, record_death
 from app.ledger.cancel import cancel, hasten
 from app.ledger.collect import collect
+from app.ledger.contract import JobContract
 from app.ledger.deadlines import expire_next
 from app.ledger.ending import stand_still
 from app.ledger.enqueue import enqueue
 from app.ledger.job_error import job_error
-from app.ledger.outbox import mark_queued, take_due
+from app.ledger.outbox import mark_queued, postpone, take_due
 from app.ledger.replay import DeadFilter, discard, replay
 from app.ledger.rescue import drop_orphans, rescue_expired_leases, rescue_unheard
 from app.ledger.state import FINISHED, TRANSITIONS, Event, State
@@ -28,10 +31,16 @@ from app.ledger.store import Claimed
 from tests.support.customers import Customer
 from tests.support.housekeeping import TEST_CATALOG, refused
 from tests.support.jobs import (
+    KEYED,
+    KeyedNote,
     Note,
+    OrderedNote,
+    PairedNote,
     add,
     assert_in_its_place,
+    assert_keys_are_kept,
     assert_lawful,
+    assert_nobody_is_forgotten,
     backdate,
     claim_now,
     job_facts,
@@ -63,20 +72,35 @@ class Ledger(RuleBasedStateMachine):
         with self.engine.begin() as tx:
             tx.execute(
                 text(
-                    "TRUNCATE jobs, job_history, outbox, in_flight, deadlines, dead_letters, incidents"
+                    "TRUNCATE jobs, job_history, outbox, in_flight, deadlines, dead_letters,"
+                    " incidents, key_wakes, key_lines"
                 )
             )
             soon = datetime.now(tz=UTC) + timedelta(hours=1)
             self.jobs = [
-                enqueue(tx, self.tenant.id, Note(), deadline=soon if one else None).id
+                enqueue(tx, self.tenant.id, self.a_job(), deadline=soon if one else None).id
                 for one in timed
             ]
         self.attempts: list[Claimed] = []
+
+    def a_job(self) -> JobContract:
+        return Note()
 
     @rule()
     def dispatch(self) -> None:
         with self.engine.begin() as tx:
             mark_queued(tx, [job.id for job in take_due(tx, batch=10)])
+
+    @rule()
+    def let_in(self) -> None:
+        """A round without room."""
+        with self.engine.begin() as tx:
+            assert take_due(tx, batch=10, rooms={}) == []
+
+    @rule()
+    def broker_refuses(self) -> None:
+        with self.engine.begin() as tx:
+            postpone(tx, [job.id for job in take_due(tx, batch=10)], seconds=0)
 
     @rule(which=WHICH, redelivered=st.booleans())
     def claim(self, which: int, redelivered: bool) -> None:
@@ -179,6 +203,27 @@ class Ledger(RuleBasedStateMachine):
         return DeadFilter(job_ids=chosen)
 
 
+class KeyedLedger(Ledger):
+    """The same with jobs that have one concurrency key."""
+
+    kind: type[KeyedNote | PairedNote | OrderedNote]
+
+    def a_job(self) -> JobContract:
+        return self.kind(account="one")
+
+    @rule()
+    def look(self) -> None:
+        self.let_in()
+        assert_nobody_is_forgotten(self.engine)
+
+    @invariant()
+    def keys_are_kept(self) -> None:
+        assert_keys_are_kept(self.engine)
+
+    def teardown(self) -> None:
+        self.look()
+
+
 def test_any_walk_is_lawful(engine: Engine, tenant: Customer) -> None:
     add(engine, tenant.id, Note())
 
@@ -186,6 +231,24 @@ def test_any_walk_is_lawful(engine: Engine, tenant: Customer) -> None:
         made = Ledger()
         made.engine, made.tenant = engine, tenant
         return made
+
+    walk_about(machine)
+
+
+@pytest.mark.parametrize("kind", KEYED)
+def test_on_any_walk_keys_are_kept_and_nobody_is_forgotten(
+    engine: Engine, tenant: Customer, kind: type[Any]
+) -> None:
+    def machine() -> Any:
+        made = KeyedLedger()
+        made.engine, made.tenant, made.kind = engine, tenant, kind
+        return made
+
+    walk_about(machine)
+
+
+def walk_about(machine: Callable[[], Any]) -> None:
+    """Ten walks of thirty steps."""
 
     walk(
         machine,  # type: ignore[arg-type]

@@ -45,7 +45,7 @@ _SCHEDULE = text("""
             clock_timestamp() + interval '1 hour')
 """)
 _KEYED = text(
-    "UPDATE jobs SET unique_key = 'canary-key', checkpoint = '{\"at\": \"canary\"}' WHERE id = :id"
+    "UPDATE jobs SET unique_key = 'canary-key', concurrency_key = 'canary-key', checkpoint = '{\"at\": \"canary\"}' WHERE id = :id"
 )
 _RETRIED = text("""
     INSERT INTO job_history (tenant_id, job_id, event, from_state, to_state, attempt, detail)

@@ -17,11 +17,11 @@ from app.jobs import CATALOG
 from app.ledger.aftermath import Aftermaths
 from app.ledger.contract import Catalog, catalog
 from app.settings import Settings
-from tests.support.jobs import LazyNote, Note, UrgentNote
+from tests.support.jobs import KEYED, LazyNote, Note, UrgentNote
 from tests.support.queues import Queues
 from tests.support.servers import wait_for
 
-TEST_CATALOG: Catalog = {**CATALOG, **catalog((Note, UrgentNote, LazyNote))}
+TEST_CATALOG: Catalog = {**CATALOG, **catalog((Note, UrgentNote, LazyNote, *KEYED))}
 
 
 def task(job_id: object, *, kind: str = "test.note", attempt: object = 1) -> amqp.Message:

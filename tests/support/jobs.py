@@ -7,6 +7,7 @@ from uuid import UUID
 from sqlalchemy import Connection, Engine, Row, text
 
 from app.broker.topology import Queue
+from app.ledger.concurrency import Concurrency
 from app.ledger.contract import JobContract, JobSpec
 from app.ledger.enqueue import enqueue
 from app.ledger.outbox import mark_queued
@@ -31,6 +32,40 @@ class UrgentNote(JobContract):
 
 class LazyNote(JobContract):
     spec: ClassVar[JobSpec] = JobSpec(kind="test.lazy", queue=Queue.LOW)
+
+
+class KeyedNote(JobContract):
+    """One of an account's at a time."""
+
+    spec: ClassVar[JobSpec] = JobSpec(kind="test.keyed", concurrency=Concurrency(key="account"))
+
+    account: str | None = None
+
+
+class PairedNote(JobContract):
+    """Two of an account's at a time, with the key of the accounts of other kinds."""
+
+    spec: ClassVar[JobSpec] = JobSpec(
+        kind="test.paired",
+        concurrency=Concurrency(key=lambda job: f"account {job.account}", limit=2),
+    )
+
+    account: str
+
+
+class OrderedNote(JobContract):
+    """An account's one after the other."""
+
+    spec: ClassVar[JobSpec] = JobSpec(
+        kind="test.ordered",
+        retry=RetryPolicy(attempts=3, base_seconds=1, jitter=False),
+        concurrency=Concurrency(key="account", in_order=True),
+    )
+
+    account: str
+
+
+KEYED: tuple[type[JobContract], ...] = (KeyedNote, PairedNote, OrderedNote)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +121,56 @@ _OUT_OF_PLACE = text("""
     UNION ALL SELECT job_id, 'no job' FROM outbox WHERE job_id NOT IN (SELECT id FROM jobs)
     UNION ALL SELECT job_id, 'no job' FROM waiting WHERE job_id NOT IN (SELECT id FROM jobs)
 """)
+
+
+_OVERBOOKED = text("""
+    WITH holder AS (
+        SELECT tenant_id, concurrency_key, job_id FROM outbox WHERE ready
+        UNION ALL SELECT tenant_id, concurrency_key, job_id FROM in_flight
+    )
+    SELECT h.concurrency_key, count(*), min(j.concurrency_limit)
+    FROM holder h JOIN jobs j ON j.id = h.job_id WHERE h.concurrency_key IS NOT NULL
+    GROUP BY h.tenant_id, h.concurrency_key HAVING count(*) > min(j.concurrency_limit)
+    UNION ALL
+    SELECT 'out of order', 1, 0 FROM holder h JOIN jobs j ON j.id = h.job_id
+    WHERE j.in_order AND EXISTS (
+        SELECT FROM jobs earlier
+        WHERE (earlier.tenant_id, earlier.concurrency_key) = (j.tenant_id, j.concurrency_key)
+          AND earlier.id < j.id AND earlier.in_order
+          AND earlier.state NOT IN ('succeeded', 'dead', 'cancelled')
+          AND NOT EXISTS (SELECT FROM job_history h WHERE h.job_id = earlier.id AND h.event = 'replay'))
+    UNION ALL
+    SELECT 'not in line', 1, 0 FROM jobs j
+    WHERE (j.in_order AND j.state NOT IN ('succeeded', 'dead', 'cancelled'))
+          <> (j.id IN (SELECT job_id FROM key_lines))
+""")
+# Once a dispatcher has looked: nobody waits for a place that there is.
+_FORGOTTEN = text("""
+    SELECT o.job_id FROM outbox o
+    WHERE o.parked
+      AND (SELECT count(*) FROM (SELECT FROM outbox h WHERE h.ready AND h.tenant_id = o.tenant_id
+                                   AND h.concurrency_key = o.concurrency_key
+                                 UNION ALL
+                                 SELECT FROM in_flight h WHERE h.tenant_id = o.tenant_id
+                                   AND h.concurrency_key = o.concurrency_key) holder)
+          < o.concurrency_limit
+      AND (NOT o.in_order
+           OR o.job_id = (SELECT l.job_id FROM key_lines l
+                          WHERE (l.tenant_id, l.concurrency_key) = (o.tenant_id, o.concurrency_key)
+                          ORDER BY l.job_id LIMIT 1))
+""")
+
+
+def assert_keys_are_kept(engine: Engine) -> None:
+    """No key has more holders than it allows, and what runs in order does."""
+    with engine.connect() as tx:
+        assert tx.execute(_OVERBOOKED).all() == []
+
+
+def assert_nobody_is_forgotten(engine: Engine) -> None:
+    """Once a dispatcher has had a round: none is parked that its key would let in."""
+    with engine.connect() as tx:
+        assert tx.execute(_FORGOTTEN).all() == []
 
 
 def job_facts(engine: Engine, job_id: UUID) -> Facts:
@@ -179,8 +264,8 @@ def lose_worker(engine: Engine, job_id: UUID) -> None:
                     UPDATE jobs SET state = 'running', finished_at = NULL, lease_until = now()
                     WHERE id = :id RETURNING *
                 )
-                INSERT INTO in_flight (job_id, tenant_id, queue, kind, attempt, queued_at)
-                SELECT id, tenant_id, queue, kind, attempt, now() FROM moved
+                INSERT INTO in_flight (job_id, tenant_id, queue, kind, attempt, queued_at, concurrency_key)
+                SELECT id, tenant_id, queue, kind, attempt, now(), concurrency_key FROM moved
             """),
             {"id": job_id},
         )

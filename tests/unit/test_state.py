@@ -29,6 +29,7 @@ EDGES = {
     (Event.CANCEL, State.QUEUED, State.CANCELLED),
     (Event.CANCEL, State.RUNNING, State.CANCELLED),
     (Event.HASTEN, State.SCHEDULED, State.SCHEDULED),
+    (Event.DEBOUNCE, State.SCHEDULED, State.SCHEDULED),
     (Event.REPLAY, State.DEAD, State.SCHEDULED),
     (Event.DISCARD, State.DEAD, State.DEAD),
 }

@@ -1,0 +1,306 @@
+"""Jobs that run one at a time, or one after the other: who is let in, and that nobody else is in their way."""
+
+import threading
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import httpx
+import pytest
+from sqlalchemy import Engine, text
+
+from app.ledger import store
+from app.ledger.batches import Batch, enqueue_batch
+from app.ledger.cancel import cancel
+from app.ledger.concurrency import MAX_KEY_CHARS
+from app.ledger.contract import JobContract
+from app.ledger.enqueue import NewJob, enqueue, enqueue_many
+from app.ledger.outbox import DueJob, Round, mark_queued, postpone, take_due
+from app.ledger.rescue import rescue_expired_leases
+from app.ledger.state import Event
+from tests.support.commands import Run
+from tests.support.customers import Customer
+from tests.support.fleet import Fleet, fleet_on
+from tests.support.jobs import (
+    KeyedNote,
+    Note,
+    OrderedNote,
+    PairedNote,
+    add,
+    assert_in_its_place,
+    assert_keys_are_kept,
+    assert_nobody_is_forgotten,
+    backdate,
+    claim_now,
+    count,
+    job_facts,
+)
+from tests.support.servers import Servers
+from tests.support.worker_jobs import Killer, Tally
+
+
+def add_all(engine: Engine, tenant: Customer, jobs: Sequence[JobContract]) -> list[UUID]:
+    with engine.begin() as tx:
+        made = enqueue_many(tx, tenant.id, [NewJob(job=job) for job in jobs])
+    return [one.id for one in made]
+
+
+def send(engine: Engine, this: Round | None = None, *, room: int = 500) -> list[DueJob]:
+    """One round, as if the broker had taken all."""
+    with engine.begin() as tx:
+        due = take_due(tx, batch=500, rooms={"default": room}, this=this)
+        mark_queued(tx, [job.id for job in due])
+    assert_keys_are_kept(engine)
+    return due
+
+
+def ids(due: Sequence[DueJob]) -> list[UUID]:
+    return [job.id for job in due]
+
+
+def run_and(engine: Engine, job_id: UUID, event: Event, *, delay: float = 0) -> None:
+    """An attempt that ends so."""
+    with engine.begin() as tx:
+        job = claim_now(tx, job_id)
+        assert job is not None
+        store.settle(tx, job, event, delay_seconds=delay)
+
+
+class TestOneAtATime:
+    def test_the_next_goes_when_the_one_before_it_has_ended(
+        self, engine: Engine, tenant: Customer
+    ) -> None:
+        first, second, third = add_all(engine, tenant, [KeyedNote(account="a")] * 3)
+        other = add(engine, tenant.id, KeyedNote(account="b"))
+        keyless = add(engine, tenant.id, KeyedNote())
+        assert set(ids(send(engine))) == {first, other, keyless}
+        assert send(engine) == []
+        for event, ended, following in (
+            (Event.SUCCEED, first, [second]),
+            (Event.DIE, second, [third]),
+            (Event.CANCEL, third, []),
+        ):
+            run_and(engine, ended, event)
+            assert ids(send(engine)) == following
+        assert_in_its_place(engine)
+        assert count(engine, "key_wakes") == 0
+
+    def test_as_many_as_the_limit_and_kinds_that_share_a_key(
+        self, engine: Engine, tenant: Customer, stranger: Customer
+    ) -> None:
+        one, two, three = add_all(engine, tenant, [PairedNote(account="a")] * 3)
+        with engine.begin() as tx:
+            fourth = enqueue(tx, tenant.id, Note(), concurrency_key="account a").id
+        theirs = add(engine, stranger.id, PairedNote(account="a"))
+        assert set(ids(send(engine))) == {one, two, theirs}
+        run_and(engine, one, Event.SUCCEED)
+        assert ids(send(engine)) == [three]
+        run_and(engine, two, Event.SUCCEED)
+        assert send(engine) == []  # the fourth's limit is one
+        run_and(engine, three, Event.SUCCEED)
+        assert ids(send(engine)) == [fourth]
+
+    def test_by_priority_then_the_longest_due(self, engine: Engine, tenant: Customer) -> None:
+        holder = add(engine, tenant.id, KeyedNote(account="a"))
+        send(engine)
+        job = KeyedNote(account="a")
+        past = datetime.now(tz=UTC) - timedelta(hours=1)
+        with engine.begin() as tx:
+            new = [NewJob(job=job), NewJob(job=job, run_at=past), NewJob(job=job, priority=-1)]
+            made = [one.id for one in enqueue_many(tx, tenant.id, new)]
+        for expected in (made[2], made[1], made[0]):
+            run_and(engine, holder, Event.SUCCEED)
+            assert ids(send(engine)) == [expected]
+            holder = expected
+
+    def test_a_retry_lets_others_go_while_it_waits(self, engine: Engine, tenant: Customer) -> None:
+        first, second = add_all(engine, tenant, [KeyedNote(account="a")] * 2)
+        send(engine)
+        run_and(engine, first, Event.RETRY, delay=600)
+        assert ids(send(engine)) == [second]
+        backdate(engine, first, seconds=601)
+        assert send(engine) == []
+        run_and(engine, second, Event.SUCCEED)
+        assert ids(send(engine)) == [first]
+
+    def test_a_worker_that_is_lost_does_not_keep_the_key(
+        self, engine: Engine, tenant: Customer
+    ) -> None:
+        first, second = add_all(engine, tenant, [KeyedNote(account="a")] * 2)
+        send(engine)
+        with engine.begin() as tx:
+            zombie = claim_now(tx, first)
+        assert zombie is not None
+        backdate(engine, first, seconds=100)
+        with engine.begin() as tx:
+            assert rescue_expired_leases(tx) == [first]
+        (turn,) = ids(send(engine))
+        run_and(engine, turn, Event.SUCCEED)
+        assert {turn, *ids(send(engine))} == {first, second}
+
+    def test_a_job_that_is_let_in_and_never_sent_gives_the_key_back(
+        self, engine: Engine, tenant: Customer
+    ) -> None:
+        first, second, third = add_all(engine, tenant, [KeyedNote(account="a")] * 3)
+        assert send(engine, room=0) == []
+        with engine.begin() as tx:
+            cancel(tx, {}, tenant.id, first, reason="enough")
+        with engine.begin() as tx:
+            postpone(tx, ids(take_due(tx, batch=10)), seconds=600)
+        assert ids(send(engine)) == [third]
+        assert job_facts(engine, second).state == "scheduled"
+
+    def test_a_row_that_somebody_holds_is_looked_at_again(
+        self, engine: Engine, tenant: Customer
+    ) -> None:
+        first, second = add_all(engine, tenant, [KeyedNote(account="a")] * 2)
+        send(engine)
+        with engine.connect() as other:
+            other.execute(text("SELECT FROM outbox WHERE job_id = :id FOR UPDATE"), {"id": second})
+            run_and(engine, first, Event.SUCCEED)
+            assert send(engine, this := Round()) == []
+            assert this.curbed
+            other.rollback()
+        assert ids(send(engine)) == [second]
+
+    def test_while_another_dispatcher_is_at_it_nobody_is_let_in_twice_nor_forgotten(
+        self, engine: Engine, tenant: Customer
+    ) -> None:
+        first, second = add_all(engine, tenant, [KeyedNote(account="a")] * 2)
+        with engine.connect() as other:
+            due = take_due(other, batch=1)
+            third = add(engine, tenant.id, KeyedNote(account="a"))
+            assert send(engine, this := Round()) == []
+            assert this.curbed
+            mark_queued(other, ids(due))
+            other.commit()
+        assert send(engine) == []
+        assert ids(due) == [first]
+        run_and(engine, first, Event.SUCCEED)
+        assert ids(send(engine)) == [second]
+        assert_nobody_is_forgotten(engine)
+        run_and(engine, second, Event.SUCCEED)
+        assert ids(send(engine)) == [third]
+
+    def test_dispatchers_and_workers_that_race(self, engine: Engine, tenant: Customer) -> None:
+        jobs = [PairedNote(account=str(n % 3)) for n in range(30)]
+        add_all(engine, tenant, [*jobs, *(OrderedNote(account=str(n % 3)) for n in range(30))])
+
+        def work() -> None:
+            for _ in range(300):
+                for job in send(engine):
+                    run_and(engine, job.id, Event.SUCCEED)
+                if count(engine, "outbox") == 0:
+                    return
+
+        threads = [threading.Thread(target=work) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        assert (count(engine, "outbox"), count(engine, "in_flight")) == (0, 0)
+        assert count(engine, "key_lines") == 0
+
+
+class TestInOrder:
+    def test_a_retry_is_not_overtaken(self, engine: Engine, tenant: Customer) -> None:
+        first, second = add_all(engine, tenant, [OrderedNote(account="a")] * 2)
+        assert ids(send(engine)) == [first]
+        run_and(engine, first, Event.RETRY, delay=600)
+        assert send(engine) == []
+        backdate(engine, first, seconds=601)
+        assert ids(send(engine)) == [first]
+        run_and(engine, first, Event.DIE)
+        assert ids(send(engine)) == [second]
+
+    def test_one_for_later_is_waited_for_and_its_cancel_frees_the_way(
+        self, engine: Engine, tenant: Customer
+    ) -> None:
+        later = datetime.now(tz=UTC) + timedelta(hours=1)
+        with engine.begin() as tx:
+            first = enqueue(tx, tenant.id, OrderedNote(account="a"), run_at=later).id
+            second = enqueue(tx, tenant.id, OrderedNote(account="a"), priority=-9).id
+        assert send(engine) == []
+        with engine.begin() as tx:
+            cancel(tx, {}, tenant.id, first, reason="enough")
+        assert ids(send(engine)) == [second]
+
+
+class TestNobodyIsInTheWay:
+    def test_of_others_of_the_tenant(self, engine: Engine, tenant: Customer) -> None:
+        add_all(engine, tenant, [KeyedNote(account="a")] * 300)
+        send(engine, this := Round(), room=5)
+        free = [add(engine, tenant.id, job) for job in (Note(), KeyedNote(account="b"))]
+        assert set(ids(send(engine, this, room=5))) == set(free)
+        assert not this.more
+        assert not this.curbed
+
+
+def test_what_a_batch_goes_on_with_has_its_key(engine: Engine, tenant: Customer) -> None:
+    first = add(engine, tenant.id, OrderedNote(account="a"))
+    with engine.begin() as tx:
+        enqueue_batch(tx, tenant.id, Batch(on_completion=OrderedNote(account="a")))
+    assert ids(send(engine)) == [first]
+    assert count(engine, "key_lines") == 2
+
+
+def test_a_batch_with_a_window_takes_none_that_run_in_order(
+    engine: Engine, tenant: Customer
+) -> None:
+    with engine.begin() as tx, pytest.raises(ValueError, match="wait for other jobs"):
+        enqueue_batch(tx, tenant.id, Batch(jobs=[OrderedNote(account="a")], window=1))
+
+
+def test_a_long_key_is_kept_as_its_digest(engine: Engine, tenant: Customer) -> None:
+    first, _ = add_all(engine, tenant, [KeyedNote(account="a" * 5000)] * 2)
+    assert ids(send(engine)) == [first]
+    with engine.connect() as tx:
+        (key,) = set(tx.execute(text("SELECT concurrency_key FROM jobs")).scalars())
+    assert len(key) <= MAX_KEY_CHARS
+
+
+def test_the_api_and_the_command_line_show_it(
+    api: httpx.Client, engine: Engine, tenant: Customer, run: Run
+) -> None:
+    wish = {
+        "kind": "report.daily",
+        "payload": {"day": "2026-05-01"},
+        "concurrency_key": "ada",
+    }
+    first, second = (api.post("/v1/jobs", json=wish).json() for _ in range(2))
+    with engine.begin() as tx:
+        assert len(take_due(tx, batch=10)) == 1
+    shown = [api.get(f"/v1/jobs/{job['id']}").json() for job in (first, second)]
+    assert [job["waits_for_key"] for job in shown] == [False, True]
+    assert {job["concurrency_key"] for job in shown} == {"ada"}
+    assert "waits_for_key  True" in run("jobs", "show", second["id"]).out
+
+
+@pytest.fixture
+def fleet(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    with fleet_on(servers, tmp_path_factory.mktemp("keys")) as made:
+        yield made
+
+
+_OVERLAPS = """
+    WITH spell AS (
+        SELECT job_id, min(at) FILTER (WHERE event = 'claim') AS began, max(at) AS ended
+        FROM job_history WHERE job_id = ANY(:ids) GROUP BY job_id
+    )
+    SELECT count(*) FROM spell a JOIN spell b
+    ON a.job_id < b.job_id AND a.began < b.ended AND b.began < a.ended
+"""
+
+
+def test_real_workers_do_one_at_a_time_and_a_death_frees_the_key(fleet: Fleet) -> None:
+    fleet.start_dispatcher()
+    fleet.start_worker(concurrency=4)
+    with fleet.engine.begin() as tx:
+        jobs = [Killer(), *(Tally(seconds=0.02) for _ in range(12))]
+        new = [NewJob(job=job, concurrency_key="one") for job in jobs]
+        killer, *keyed = [one.id for one in enqueue_many(tx, fleet.tenant.id, new)]
+    free = fleet.enqueue([Tally(seconds=0.02) for _ in range(12)])
+    fleet.wait_until("succeeded", [*keyed, *free], seconds=60)
+    fleet.wait_until("dead", [killer], seconds=30)
+    assert fleet.number(_OVERLAPS, ids=keyed) == 0
+    fleet.assert_each_done_once([*keyed, *free])
