@@ -55,6 +55,8 @@ def make_celery(settings: Settings) -> Celery:
         broker_heartbeat=heartbeat_of(settings),
         # Ours: see workers/runtime/consumer.py.
         worker_consumer="workers.runtime.consumer:Consumer",
+        # With `--autoscale=MAX,MIN`, and not without it.
+        worker_autoscaler="workers.runtime.autoscaling:LagAutoscaler",
         # Flower's view.
         worker_send_task_events=True,
         timezone="UTC",

@@ -1,4 +1,4 @@
-"""docs/metrics.md, infra/prometheus, infra/grafana and the runbooks hold exactly what the code declares."""
+"""docs/metrics.md, infra/prometheus, infra/grafana, infra/k8s and the runbooks hold exactly what the code declares."""
 
 import json
 import re
@@ -67,7 +67,16 @@ def expressions() -> Iterator[tuple[str, str]]:
                 yield page.stem, line
 
 
-EXPRESSIONS = list(expressions())
+def scalers() -> Iterator[tuple[str, str]]:
+    """The same, of KEDA's triggers."""
+    for path in sorted((ROOT / "infra" / "k8s" / "base").glob("worker-*.yaml")):
+        for one in yaml.safe_load_all(path.read_text()):
+            for trigger in one["spec"].get("triggers", ()):
+                if trigger["type"] == "prometheus":
+                    yield f"{path.stem}: {trigger['name']}", trigger["metadata"]["query"]
+
+
+EXPRESSIONS = [*expressions(), *scalers()]
 
 
 def labels_of(name: str) -> set[str]:
@@ -113,7 +122,7 @@ def test_records_are_named_once_and_explained() -> None:
 
 @pytest.mark.parametrize(("where", "expression"), EXPRESSIONS)
 def test_expressions_ask_for_series_and_labels_that_there_are(where: str, expression: str) -> None:
-    """In rules, alerts, dashboards and runbooks."""
+    """In rules, alerts, dashboards, scalers and runbooks."""
     asked = promql.series(expression)
     known = {*SERIES, *RECORDS, *OTHERS}
     assert asked <= known, asked - known

@@ -66,7 +66,7 @@ def in_child(act: Callable[[], None], *, die: bool = False) -> int:
 def shown(board: Board) -> Samples:
     """What Prometheus would read."""
     registry = CollectorRegistry()
-    registry.register(PoolCollector(board, pool="high", slots=2, unacknowledged=lambda: 3))
+    registry.register(PoolCollector(board, pool="high", slots=lambda: 2, unacknowledged=lambda: 3))
     return Samples(generate_latest(registry).decode())
 
 
@@ -120,7 +120,7 @@ def test_tries_are_those_of_jobs_that_ended(board: Board) -> None:
 
 
 def test_the_busy_time_goes_on_during_a_job_and_never_falls(board: Board) -> None:
-    collector = PoolCollector(board, pool="high", slots=2, unacknowledged=lambda: 0)
+    collector = PoolCollector(board, pool="high", slots=lambda: 2, unacknowledged=lambda: 0)
 
     def busy() -> float:
         families = {family.name: family for family in collector.collect()}

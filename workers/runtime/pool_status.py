@@ -41,11 +41,16 @@ _COUNTED = (
 class PoolCollector(Collector):
     """A collector of prometheus_client's: reads the board, and the size of the children from /proc.
 
-    `unacknowledged` says how many messages the pool holds.
+    `slots` says how many children the pool has, `unacknowledged` how many messages it holds.
     """
 
     def __init__(
-        self, board: Board, *, pool: str, slots: int, unacknowledged: Callable[[], int]
+        self,
+        board: Board,
+        *,
+        pool: str,
+        slots: Callable[[], int],
+        unacknowledged: Callable[[], int],
     ) -> None:
         self._board = board
         self._pool = pool
@@ -62,7 +67,7 @@ class PoolCollector(Collector):
         for metric in _COUNTED:
             yield from self._board.families(metric)
         begins = [since for since in self._board.cells(metering.SINCE) if since]
-        yield self._gauge(declared.SLOTS, self._slots)
+        yield self._gauge(declared.SLOTS, self._slots())
         yield self._gauge(declared.SLOTS_BUSY, len(begins))
         yield self._counter(declared.BUSY_SECONDS, self._busy(begins))
         yield self._counter(declared.CHILDREN_STARTED, self._board.value(metering.STARTED))
@@ -126,10 +131,12 @@ class PoolStatus(bootsteps.StartStopStep):
             app.steps["worker"].add(cls)
             worker_process_init.connect(cls.begin_child)
 
-    def __init__(self, parent: Any, **options: Any) -> None:
+    def __init__(self, parent: Any, *, autoscale: Any = None, **options: Any) -> None:
         cls = type(self)
         cls.queues = {kind: one.contract.spec.queue.value for kind, one in registrations().items()}
-        cls.board = metering.make_board(cls.queues, children=parent.concurrency)
+        # Celery reads `--autoscale` in a later step.
+        most = max(autoscale) if autoscale else parent.concurrency
+        cls.board = metering.make_board(cls.queues, children=most)
         super().__init__(parent, **options)
 
     @classmethod
@@ -149,7 +156,7 @@ class PoolStatus(bootsteps.StartStopStep):
         collector = PoolCollector(
             cls.board,
             pool=parent.hostname.partition("@")[0],
-            slots=parent.concurrency,
+            slots=lambda: int(parent.pool.num_processes),
             unacknowledged=lambda: len(state.reserved_requests),
         )
         shown = registry(Process.WORKER)

@@ -9,12 +9,14 @@ from typing import Any
 
 import structlog
 from celery import Celery, bootsteps
+from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.db import make_engine
 from app.ledger.processes import SECONDS, beat, leave
 from app.logs import cause
 from app.settings import Settings
+from workers.runtime.vitals import Vitals
 
 log = structlog.get_logger()
 
@@ -39,9 +41,9 @@ class Presence(bootsteps.StartStopStep):
     def start(self, parent: Any) -> None:
         """Begin."""
         queues = ", ".join(sorted(parent.app.amqp.queues.consume_from))
-        facts = {"name": parent.hostname, "queues": queues, "slots": parent.concurrency}
+        facts = {"name": parent.hostname, "queues": queues}
         self._thread = threading.Thread(
-            target=self._run, args=(facts,), name="presence", daemon=True
+            target=self._run, args=(facts, parent.pool), name="presence", daemon=True
         )
         self._thread.start()
 
@@ -49,19 +51,27 @@ class Presence(bootsteps.StartStopStep):
         """A worker that has ended isn't shown."""
         self._over.set()
 
-    def _run(self, facts: dict[str, Any]) -> None:
+    def _run(self, facts: dict[str, Any], pool: Any) -> None:
         engine = make_engine(
             self.settings, pool_size=1, application_name="millrace-worker-presence"
         )
         while True:
             over = self._over.is_set()
+            self._say(engine, facts, slots=None if over else pool.num_processes)
+            if over:
+                return
+            self._over.wait(SECONDS)
+
+    def _say(self, engine: Engine, facts: dict[str, Any], *, slots: int | None) -> None:
+        """It is there, with so many slots; None: it has ended."""
+        with Vitals.turn:
             try:
                 with engine.begin() as tx:
-                    leave(tx, facts["name"]) if over else beat(tx, role="worker", **facts)
+                    if slots is None:
+                        leave(tx, facts["name"])
+                    else:
+                        beat(tx, role="worker", slots=slots, **facts)
             except SQLAlchemyError as error:
                 log.info("worker.presence_unsaid", error=cause(error))
             finally:
                 engine.dispose()
-            if over:
-                return
-            self._over.wait(SECONDS)

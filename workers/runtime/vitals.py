@@ -1,5 +1,6 @@
 """What the worker's main process knows of itself, for who asks whether it is alive and ready."""
 
+import threading
 from typing import Any
 
 from celery import bootsteps
@@ -16,6 +17,8 @@ class Vitals:
 
     heartbeat = Heartbeat()
     broker: str = NOT_YET
+    turn = threading.Lock()
+    """Held by whoever of the main process has a connection to the database: one at a time is planned."""
 
     @classmethod
     def of_broker(cls) -> str:

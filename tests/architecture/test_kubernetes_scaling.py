@@ -1,0 +1,105 @@
+"""infra/k8s: pools scale by the policy's numbers, and the most that there may be fit the servers' connections."""
+
+import configparser
+import re
+from math import ceil
+
+import pytest
+
+from app.broker.topology import Queue
+from app.connections import RESERVED, SPARE
+from app.scaling.policy import ScalingPolicy
+from app.server_limits import plan_of, wanted_of_postgres
+from tests.support.kustomize import Object
+from tests.support.manifests import NAMES, OVERLAYS, named, settings_of
+from workers.runtime.autoscaling import MESSAGES_PER_CHILD
+
+POLICY = ScalingPolicy()
+
+
+@pytest.mark.parametrize("queue", [queue.value for queue in Queue])
+def test_the_triggers_are_the_policys_answers(queue: str) -> None:
+    spec = named("production", "ScaledObject", f"worker-{queue}")["spec"]
+    assert spec["scaleTargetRef"] == {"name": f"worker-{queue}"}
+    assert (spec["minReplicaCount"], spec["maxReplicaCount"]) == (
+        POLICY.min_replicas,
+        POLICY.max_replicas,
+    )
+    assert spec["pollingInterval"] == POLICY.poll_seconds
+    behavior = spec["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]
+    assert behavior["scaleUp"]["stabilizationWindowSeconds"] == POLICY.up_window_seconds
+    down = (behavior["scaleDown"]["stabilizationWindowSeconds"], spec["cooldownPeriod"])
+    assert down == (POLICY.down_window_seconds, POLICY.down_window_seconds)
+    triggers = {one["name"]: one for one in spec["triggers"]}
+    thresholds = {
+        name: float(one["metadata"].get("threshold") or one["metadata"]["value"])
+        for name, one in triggers.items()
+    }
+    assert thresholds == {
+        "messages": POLICY.messages_per_replica,
+        "backlog": POLICY.messages_per_replica,
+        "rate": POLICY.workers_per_replica,
+        "drain": POLICY.workers_per_replica,
+        "lag": POLICY.max_lag_seconds,
+    }
+    assert POLICY.messages_per_replica == MESSAGES_PER_CHILD * POLICY.workers_per_replica
+    assert settings_of("production").worker_concurrency == POLICY.workers_per_replica
+    assert triggers["messages"]["metadata"]["queueName"] == queue
+    assert f"/ {POLICY.target_utilisation}" in triggers["rate"]["metadata"]["query"]
+    assert f"/ {POLICY.drain_seconds:g})" in triggers["drain"]["metadata"]["query"]
+    for name in ("backlog", "rate", "drain", "lag"):
+        asked = re.findall(r'queue="(\w+)"', triggers[name]["metadata"]["query"])
+        assert set(asked) == {queue}
+        assert triggers[name]["metadata"]["ignoreNullValues"] == "false", "missing isn't zero"
+
+
+@pytest.mark.parametrize("overlay", NAMES)
+def test_the_most_replicas_fit_the_connections(overlay: str) -> None:
+    """MILLRACE_PROCESSES has everything that may run at once, during a roll-out too; PgBouncer takes all of its
+    clients, and PostgreSQL all of PgBouncer's and of those that go past it.
+    """
+    settings = settings_of(overlay)
+    planned = {pool.pool: pool for pool in settings.processes.workers}
+    for queue in Queue:
+        most = named(overlay, "ScaledObject", f"worker-{queue.value}")["spec"]["maxReplicaCount"]
+        assert planned[queue].replicas >= at_once(
+            named(overlay, "Deployment", f"worker-{queue.value}"), most
+        )
+        assert planned[queue].children == settings.worker_concurrency
+    for name, number in (
+        ("web", settings.processes.web),
+        ("dispatcher", settings.processes.dispatchers),
+    ):
+        assert number >= at_once(named(overlay, "Deployment", name))
+    pooler = named(overlay, "Deployment", "pgbouncer")
+    ini = configparser.ConfigParser()
+    ini.read_string(named(overlay, "ConfigMap", "pgbouncer")["data"]["pgbouncer.ini"])
+    size = int(ini["pgbouncer"]["default_pool_size"])
+    assert ini["pgbouncer"]["pool_mode"] == "transaction"
+    assert settings.pooler_connections >= size * (pooler["spec"]["replicas"] + 1)
+    plan = plan_of(settings)
+    clients = sum(line.postgres - line.direct for line in plan)
+    assert int(ini["pgbouncer"]["max_client_conn"]) >= clients, "one may have to take all"
+    said = (OVERLAYS / overlay / "settings.env").read_text()
+    (most_postgres,) = re.findall(r"max_connections: (\d+) at least", said)
+    assert int(most_postgres) >= wanted_of_postgres(settings, plan) + RESERVED + SPARE
+    children = sum(
+        named(overlay, "ScaledObject", f"worker-{queue.value}")["spec"]["maxReplicaCount"]
+        * settings.worker_concurrency
+        for queue in Queue
+    )
+    assert size * pooler["spec"]["replicas"] >= children, (
+        "or jobs wait for each other's connections"
+    )
+
+
+def at_once(one: Object, most: int | None = None) -> int:
+    """How many of its pods there may be: those that end take their time, while their successors come ready."""
+    spec = one["spec"]
+    rolling = spec["strategy"]["rollingUpdate"]
+    replicas = most or spec["replicas"]
+    grace = spec["template"]["spec"]["terminationGracePeriodSeconds"]
+    ending = ceil(grace / spec["minReadySeconds"]) * max(
+        rolling["maxSurge"], rolling["maxUnavailable"]
+    )
+    return int(replicas + rolling["maxSurge"] + min(replicas, ending))

@@ -1,0 +1,76 @@
+"""`celery worker --autoscale` with the ledger's lag: a flood makes the pool grow, an empty queue makes it shrink."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+
+from app.ledger.backlog import measure_backlog
+from app.ledger.pressure import read_pressure
+from tests.support.customers import Customer
+from tests.support.fleet import fleet_on
+from tests.support.jobs import Note, add, assert_lawful, events
+from tests.support.queues import Queues
+from tests.support.servers import Servers, wait_for
+from tests.support.worker_jobs import Hold, Tally
+
+MOST = 4
+SETTINGS = {
+    "processes": f"default=1x{MOST}",
+    "scaling_poll_seconds": 0.3,
+    "scaling_drain_seconds": 2,
+    "scaling_down_seconds": 3,
+}
+
+
+@pytest.mark.long
+def test_it_grows_with_a_flood_and_shrinks_around_a_job_that_runs(
+    servers: Servers, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    with fleet_on(servers, tmp_path, **SETTINGS) as fleet:
+        program = fleet.product().worker("worker", "default", 1)
+        fleet.start_dispatcher()
+        fleet.start(replace(program, command=[*program.command, f"--autoscale={MOST},1"]))
+
+        def scaled_to(size: int) -> bool:
+            lines = fleet.processes.log("worker").splitlines()
+            said = [line for line in lines if "worker.scaled" in line]
+            return bool(said) and any(
+                word in said[-1] for word in (f"now={size} ", f'"now": {size},')
+            )
+
+        held = fleet.enqueue([Hold(gate=str(gate))])
+        flood = fleet.enqueue([Tally(seconds=0.05) for _ in range(400)])
+        wait_for(lambda: scaled_to(MOST), seconds=30, what="a full pool")
+        fleet.wait_until("succeeded", flood, seconds=60)
+        assert len(fleet.pids(flood)) > 1
+        wait_for(lambda: scaled_to(1), seconds=60, what="a pool of one")
+        assert fleet.count("running", held) == 1
+        # Grown and shrunk again, between two loads: what was let go isn't needed.
+        more = fleet.enqueue([Tally() for _ in range(200)])
+        gate.touch()
+        fleet.wait_until("succeeded", [*held, *more], seconds=60)
+        assert fleet.stop("worker").status == 0
+
+        fleet.assert_each_done_once([*held, *flood, *more])
+        assert events(fleet.engine, held[0])[2:] == ["claim", "succeed"]
+        assert fleet.ran_twice() == 0
+        assert "Traceback" not in fleet.processes.log("worker")
+        with Queues(fleet.settings) as queues:
+            assert queues.depth("default") == 0
+        assert assert_lawful(fleet.engine) == len(held) + len(flood) + len(more)
+
+
+def test_pressure_is_what_waits_for_the_pool(engine: Engine, tenant: Customer) -> None:
+    for _ in range(5):
+        add(engine, tenant.id, Note())
+    with engine.begin() as tx:
+        measure_backlog(tx, ["high", "default", "low"], seconds=0)
+    with engine.connect() as tx:
+        default = read_pressure(tx, ["default"], seconds=60)
+        high = read_pressure(tx, ["high"], seconds=60)
+    assert (default.backlog, default.mean_seconds, default.pools) == (5, 0, 1)
+    assert default.oldest_seconds > 0
+    assert (high.backlog, high.oldest_seconds) == (0, 0)
