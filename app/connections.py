@@ -42,7 +42,8 @@ whether it is ready, and what wakes it. To the broker: the publisher, the reader
 plain tasks whose turn has come again, and who reads the metrics."""
 WORKER = Opens(pool=1, beside=1, rabbitmq=2)
 """A worker's main process, which takes the messages and sends Flower's events. The database it tells for a
-moment every ten seconds that it is there, or asks it how large its pool should be; and one more is for who asks whether it is ready."""
+moment every ten seconds that it is there, or asks it how large its pool should be; and one more is for who asks
+whether it is ready."""
 CHILD = Opens(pool=1, overflow=2, copies=1)
 """One of its children: the job's own, for a moment the heartbeat's and that of an effect, a lock or a check; and
 while it makes an export, the second one that reads its rows."""
