@@ -70,10 +70,9 @@ class Consumer(CeleryConsumer):
 
     def __init__(self, on_task_request: Callable[..., Any], **options: Any) -> None:
         switched_off = {**options.pop("worker_options"), "without_mingle": True}
-        if options[
-            "controller"
-        ].autoscale:  # a message for each child that there is, and not for the most
-            options["initial_prefetch_count"] = options["pool"].num_processes
+        worker = options["controller"]
+        if worker.autoscale:  # a message for each child that it begins with, and not for the most
+            options["initial_prefetch_count"] = worker.min_concurrency
         super().__init__(on_task_request, worker_options=switched_off, **options)
 
     def ensure_connected(self, conn: Connection) -> Connection:
