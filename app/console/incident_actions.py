@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Response
 
 from app.api.session import AftermathsDep, CatalogDep, Tx
-from app.console.incidents import MAX_RATE
+from app.console.incidents import MAX_RATE, STEP
 from app.console.visit import Acting, ConsoleRoute, Why, an_id, back
 from app.ledger.replay import DeadFilter
 from app.operations import incidents
@@ -41,6 +41,7 @@ def replay(
         DeadFilter(incident_id=incident, tenant_id=whose),
         reason=reason,
         rate=rate,
+        limit=STEP,
         after=an_id(after, "job") if after else None,
         delay=delay,
     )

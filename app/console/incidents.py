@@ -13,7 +13,7 @@ from app.ledger import blast
 from app.ledger.aftermath import Aftermaths
 from app.ledger.contract import Catalog
 from app.ledger.letters import Letter, incident, letters
-from app.ledger.replay import MAX_JOBS, DeadFilter
+from app.ledger.replay import DeadFilter
 from app.operations import incidents
 from app.operations.actor import Actor
 
@@ -21,6 +21,8 @@ router = APIRouter(prefix="/incidents", route_class=ConsoleRoute)
 
 SHOWN = 50
 SHOWN_SKIPPED = 20
+STEP = 5_000
+"""So many jobs are looked at, and replayed, in one step."""
 MAX_RATE = 10_000
 STATES = ("open", "ignored", "resolved")
 Words = Annotated[str, Query(max_length=200)]
@@ -94,7 +96,7 @@ def replay_page(
         tenant=whose,
         after=behind,
         delay=delay,
-        most=MAX_JOBS,
+        most=STEP,
     )
 
 
@@ -109,7 +111,7 @@ def _try_out(
 ) -> dict[str, Any]:
     chosen = DeadFilter(incident_id=incident_id, tenant_id=tenant_id)
     answer, _ = incidents.replay(
-        tx, actor, catalog, aftermaths, chosen, reason="", dry_run=True, **how
+        tx, actor, catalog, aftermaths, chosen, reason="", dry_run=True, limit=STEP, **how
     )
     return {
         "jobs": len(answer.job_ids),

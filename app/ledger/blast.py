@@ -30,12 +30,13 @@ _TENANTS = text(f"""
     GROUP BY l.tenant_id, t.name ORDER BY open DESC, letters DESC, t.name LIMIT :shown
 """)  # noqa: S608
 _HOURS = text(f"""
-    SELECT hours.at, count(l.created_at) AS deaths
+    WITH counted AS (
+        SELECT date_trunc('hour', created_at) AS at, count(*) AS deaths FROM ({_LETTERS}) l GROUP BY 1
+    )
+    SELECT hours.at, coalesce(deaths, 0) AS deaths
     FROM generate_series(date_trunc('hour', clock_timestamp()) - make_interval(hours => :hours - 1),
                          date_trunc('hour', clock_timestamp()), interval '1 hour') AS hours(at)
-    LEFT JOIN ({_LETTERS}) l
-           ON l.created_at >= hours.at AND l.created_at < hours.at + interval '1 hour'
-    GROUP BY hours.at ORDER BY hours.at
+    LEFT JOIN counted USING (at) ORDER BY at
 """)  # noqa: S608
 _LIST = text("""
     SELECT i.id, i.kind, i.code, i.error_type, i.frame, i.message, i.state, i.count, i.reopened,

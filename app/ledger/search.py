@@ -16,6 +16,8 @@ from app.ledger.state import State
 
 WINDOW = 50_000
 """So many jobs are looked at for one page; `make bench NAME=console` says what that takes."""
+FEW_WINDOW = 10_000
+"""As many that one of the small tables names: each of them has to be looked up by itself."""
 
 _OF_ITS_OWN = {
     State.QUEUED: "SELECT job_id, tenant_id FROM in_flight",
@@ -115,9 +117,17 @@ class Answer:
 
 
 def search(
-    tx: Connection, wanted: Wanted, *, before: UUID | None = None, limit: int, window: int = WINDOW
+    tx: Connection,
+    wanted: Wanted,
+    *,
+    before: UUID | None = None,
+    limit: int,
+    window: int | None = None,
 ) -> Answer:
-    """Of the jobs older than `before`, the newest `limit` that fit, among `window` at most."""
+    """Of the jobs older than `before`, the newest `limit` that fit, among `window` at most; None is
+    FEW_WINDOW where a small table names them, and WINDOW elsewhere.
+    """
+    ids, looked, usual = _looked_at(wanted)
     facts: dict[str, Any] = {
         "kind": wanted.kind,
         "state": wanted.state and wanted.state.value,
@@ -125,10 +135,9 @@ def search(
         "tenant_id": wanted.tenant_id,
         "before": min(before or LAST_ID, first_id_at(wanted.until) if wanted.until else LAST_ID),
         "after": first_id_at(wanted.since) if wanted.since else FIRST_ID,
-        "window": window,
+        "window": usual if window is None else window,
         "limit": limit + 1,
     }
-    ids, looked = _looked_at(wanted)
     rows = tx.execute(
         text(f"""
             SELECT looked.*, t.name AS tenant
@@ -156,17 +165,18 @@ def first_id_at(time: datetime) -> UUID:
     return UUID(int=int(time.timestamp() * 1000) << 80)
 
 
-def _looked_at(wanted: Wanted) -> tuple[str, str]:
-    """The ids of what is looked at, newest first, and the same with all that may be asked about."""
+def _looked_at(wanted: Wanted) -> tuple[str, str, int]:
+    """The ids of what is looked at, newest first, the same with all that may be asked about, and how many."""
     tenant = "" if wanted.tenant_id is None else "AND tenant_id = :tenant_id"
     own = _OF_ITS_OWN.get(wanted.state) if wanted.state else None
     nameless = wanted.state is State.WAITING and wanted.tenant_id is not None  # it has no tenants
     if own is not None and not nameless:
         place = _PLACE.format(id="job_id", tenant=tenant)
         few = f"SELECT job_id AS id FROM ({own}) own WHERE {place}"  # noqa: S608
-        return few, _OF_FEW.format(few=few)
+        return few, _OF_FEW.format(few=few), FEW_WINDOW
     place = _PLACE.format(id="id", tenant=tenant)
     return (
         f"SELECT id FROM jobs WHERE {place}",  # noqa: S608
         f"SELECT j.id, {_COLUMNS} FROM jobs j WHERE {place}",  # noqa: S608
+        WINDOW,
     )
