@@ -41,12 +41,19 @@ def test_it_grows_with_a_flood_and_shrinks_around_a_job_that_runs(
                 word in said[-1] for word in (f"now={size} ", f'"now": {size},')
             )
 
+        def messages_at_once() -> list[str]:
+            words = ("--vhost", "millrace", "queue_name", "prefetch_count")
+            listed = servers.rabbitmqctl("list_consumers", *words).splitlines()
+            return [line.split()[1] for line in listed if line.split()[:1] == ["default"]]
+
         held = fleet.enqueue([Hold(gate=str(gate))])
         flood = fleet.enqueue([Tally(seconds=0.05) for _ in range(400)])
         wait_for(lambda: scaled_to(MOST), seconds=30, what="a full pool")
+        assert messages_at_once() == [str(MOST)]
         fleet.wait_until("succeeded", flood, seconds=60)
         assert len(fleet.pids(flood)) > 1
         wait_for(lambda: scaled_to(1), seconds=60, what="a pool of one")
+        assert messages_at_once() == ["1"]
         assert fleet.count("running", held) == 1
         # Grown and shrunk again, between two loads: what was let go isn't needed.
         more = fleet.enqueue([Tally() for _ in range(200)])
