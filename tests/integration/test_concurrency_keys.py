@@ -296,11 +296,12 @@ def test_real_workers_do_one_at_a_time_and_a_death_frees_the_key(fleet: Fleet) -
     fleet.start_dispatcher()
     fleet.start_worker(concurrency=4)
     with fleet.engine.begin() as tx:
-        jobs = [Killer(), *(Tally(seconds=0.02) for _ in range(12))]
+        jobs = [Killer(), *(Tally(seconds=0.1) for _ in range(10))]
         new = [NewJob(job=job, concurrency_key="one") for job in jobs]
         killer, *keyed = [one.id for one in enqueue_many(tx, fleet.tenant.id, new)]
-    free = fleet.enqueue([Tally(seconds=0.02) for _ in range(12)])
+    free = fleet.enqueue([Tally(seconds=0.1) for _ in range(20)])
     fleet.wait_until("succeeded", [*keyed, *free], seconds=60)
     fleet.wait_until("dead", [killer], seconds=30)
     assert fleet.number(_OVERLAPS, ids=keyed) == 0
+    assert fleet.number(_OVERLAPS, ids=free) > 0
     fleet.assert_each_done_once([*keyed, *free])

@@ -174,12 +174,60 @@ def test_whatever_happens_a_post_gets_the_job_that_has_the_key(
     walk(
         machine,  # type: ignore[arg-type]
         settings=examples(
-            max_examples=5,
+            max_examples=15,
             stateful_step_count=20,
             deadline=None,
             suppress_health_check=list(HealthCheck),
         ),
     )
+
+
+@pytest.mark.parametrize(
+    ("policy", "after_dispatch", "after_retry", "after_an_hour", "after_the_end"),
+    [
+        ("kept", True, True, True, True),
+        ("window", True, True, False, False),
+        ("published", False, False, False, False),
+        ("ended", True, True, True, False),
+        ("window or ended", True, True, False, False),
+    ],
+)
+def test_when_a_key_lapses(
+    engine: Engine,
+    tenant: Customer,
+    policy: str,
+    after_dispatch: bool,
+    after_retry: bool,
+    after_an_hour: bool,
+    after_the_end: bool,
+) -> None:
+    facts = POLICIES[policy]
+    first = post(engine, tenant, **facts)
+    assert not post(engine, tenant, **facts).created
+
+    def is_taken() -> bool:
+        with engine.connect() as tx:
+            taken = not enqueue(tx, tenant.id, Note(), unique_key="key", **facts).created
+            tx.rollback()
+            return taken
+
+    (sent,) = dispatch(engine)
+    assert (sent, is_taken()) == (first.id, after_dispatch)
+    settle_now(engine, sent, Event.RETRY)
+    assert is_taken() == after_retry
+    age(engine, HOUR)
+    assert is_taken() == after_an_hour
+    dispatch(engine)
+    settle_now(engine, sent, Event.SUCCEED)
+    assert is_taken() == after_the_end
+
+
+def settle_now(engine: Engine, job_id: UUID, event: Event) -> None:
+    """An attempt that ends so."""
+    with engine.begin() as tx:
+        job = claim_now(tx, job_id)
+        assert job is not None
+        store.settle(tx, job, event)
 
 
 class TestDebounce:
