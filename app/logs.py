@@ -8,6 +8,8 @@ import logging
 import sys
 import traceback
 from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
 from types import TracebackType
 
 import psycopg
@@ -24,6 +26,35 @@ _OF_CONNECTIONS = (
     *(OSError, Unavailable),
 )
 """What these say is about servers, addresses and times, and not about what customers sent."""
+
+
+class _Stdout(logging.Handler):
+    """Standard output, whatever that is when a line is written."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self.write(self.format(record))
+        except Exception:  # noqa: BLE001 - as every handler of the library does
+            self.handleError(record)
+
+    def write(self, line: str) -> None:
+        """One line at a time, and at once."""
+        with self.lock or nullcontext():
+            sys.stdout.write(f"{line}\n")
+            sys.stdout.flush()
+
+
+@dataclass(slots=True)
+class _Out:
+    """Where lines go, and in which form. Loggers keep what they were configured with first, so this is one
+    thing that changes.
+    """
+
+    handler: _Stdout
+    renderer: structlog.typing.Processor
+
+
+_out = _Out(_Stdout(), structlog.processors.JSONRenderer())
 
 
 def cause(error: BaseException) -> str:
@@ -55,7 +86,11 @@ def _name(error: BaseException) -> str:
 
 
 def configure_logging(settings: Settings) -> None:
-    """Route structlog and the standard library's loggers to standard output."""
+    """Route structlog's lines and the standard library's to standard output, in one shape.
+
+    Ours are written at once, and take a third of what they would take through a record, a caller that is looked for and a
+    formatter: every job has one.
+    """
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -63,34 +98,39 @@ def configure_logging(settings: Settings) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _without_message,
     ]
-    structlog.configure(
-        # First: a line below the level must cost nothing.
-        processors=[
-            structlog.stdlib.filter_by_level,
-            *shared,
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
-        wrapper_class=structlog.stdlib.BoundLogger,
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        cache_logger_on_first_use=True,
-    )
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer()
         if settings.log_json
         else structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty())
     )
-    handler = logging.StreamHandler(sys.stdout)
+    handler = _Stdout()
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*shared, _foreign],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
     )
+    _out.handler, _out.renderer = handler, renderer
+    structlog.configure(
+        # First: a line below the level must cost nothing.
+        processors=[structlog.stdlib.filter_by_level, *shared, _write],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.log_level)
     for noisy in ("botocore", "boto3", "urllib3", "amqp", "s3transfer", "httpx", "httpcore"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def _write(
+    logger: structlog.typing.WrappedLogger, method: str, line: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """The line where the handler would write it, one at a time; nothing more is done with it."""
+    _out.handler.write(str(_out.renderer(logger, method, line)))
+    raise structlog.DropEvent
 
 
 def _foreign(

@@ -1,9 +1,7 @@
 """What stands in the logs: constant events, ids, one line for each outcome, and nothing that customers sent."""
 
-import io
 import json
 import logging
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -37,12 +35,14 @@ TRACEPARENT = f"00-{TRACE}-00f067aa0ba902b7-01"
 class Lines:
     """What was logged since the test began, as JSON."""
 
-    def __init__(self, out: io.StringIO) -> None:
-        self._out = out
+    def __init__(self, captured: pytest.CaptureFixture[str]) -> None:
+        self._captured = captured
+        self._text = ""
 
     @property
     def text(self) -> str:
-        return self._out.getvalue()
+        self._text += self._captured.readouterr().out
+        return self._text
 
     def all(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.text.splitlines()]
@@ -62,13 +62,11 @@ def environment(environment: dict[str, str]) -> dict[str, str]:
 
 
 @pytest.fixture
-def lines(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lines]:
-    out = io.StringIO()
+def lines(settings: Settings, capsys: pytest.CaptureFixture[str]) -> Iterator[Lines]:
     root = logging.getLogger()
     before, level = root.handlers[:], root.level
-    monkeypatch.setattr(sys, "stdout", out)
     configure_logging(settings)
-    yield Lines(out)
+    yield Lines(capsys)
     root.handlers[:] = before
     root.setLevel(level)
 
