@@ -31,8 +31,8 @@ from app import (
 )
 from app.broker import topology
 from app.failing import in_one_line
-from app.keys import Role
-from app.settings import get_settings
+from app.loading import loading
+from app.roles import Role
 from app.terminal import BY_COMMAND, AsJson, Why, answer, table, transaction
 
 MAX_BUDGET = 1_000_000_000
@@ -70,7 +70,9 @@ app.command()(doctor_cli.doctor)
 @app.command()
 def web(host: str = "127.0.0.1", port: int = 8000) -> None:
     """Serve the HTTP API until told to stop; one process, of which any number may run."""
-    from app.serving import run
+    with loading():
+        from app.serving import run
+        from app.settings import get_settings
 
     run(get_settings(), host=host, port=port)
 
@@ -78,8 +80,10 @@ def web(host: str = "127.0.0.1", port: int = 8000) -> None:
 @app.command()
 def dispatcher() -> None:
     """Publish due jobs until told to stop."""
-    from app.dispatcher import run
-    from app.logs import configure_logging
+    with loading():
+        from app.dispatcher import run
+        from app.logs import configure_logging
+        from app.settings import get_settings
 
     configure_logging(get_settings())
     run(get_settings())
@@ -92,6 +96,7 @@ def migrate() -> None:
     from app.db import set_session_options
     from app.migrations.run import upgrade
     from app.schedules.defaults import install_defaults
+    from app.settings import get_settings
 
     settings = get_settings()
     upgrade(settings)
@@ -182,6 +187,7 @@ def set_limits(
     from app.imports import limits
     from app.operations.actor import Actor
     from app.operations.tenants import set_import_limits
+    from app.settings import get_settings
 
     wanted = {"max_bytes": max_bytes, "max_rows": max_rows, "max_open": max_open}
     with transaction() as tx:
@@ -207,6 +213,7 @@ def set_budget(
     from app.ai import budget
     from app.operations.actor import Actor
     from app.operations.tenants import set_budget as allow
+    from app.settings import get_settings
 
     wanted = None if amount is None else _amount(amount)
     with transaction() as tx:
@@ -236,10 +243,11 @@ def set_retention(
     from dataclasses import asdict
 
     from app import keys as store
-    from app.models import SYSTEM_TENANT
+    from app.ids import SYSTEM_TENANT
     from app.operations.actor import Actor
     from app.operations.tenants import set_retention as keep_for
     from app.retention import KEPT, chosen_words
+    from app.settings import get_settings
     from app.upkeep.kept import terms
 
     wanted = chosen_words(keep or (), of_tenant=tenant is not None)
@@ -300,6 +308,7 @@ def revoke_key(
 @storage.command("init")
 def init_storage() -> None:
     """Create the bucket unless it is there."""
+    from app.settings import get_settings
     from app.storage import make_storage
 
     bucket = make_storage(get_settings())
@@ -320,6 +329,7 @@ def export_topology(
 def declare_topology() -> None:
     """Declare exchanges, queues and bindings on the broker (policies come with the definitions file)."""
     from app.broker.publisher import connect
+    from app.settings import get_settings
 
     connection = connect(get_settings(), heartbeat=0)
     try:

@@ -8,14 +8,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from pydantic import ValidationError
 
 from app.failing import settings_line
-from app.settings import Settings, get_settings
 from app.terminal import AsJson, plain
 
 if TYPE_CHECKING:
     from app.doctor.findings import Examination, Finding
+    from app.settings import Settings
 
 SECONDS = 8.0
 _WIDTH = 24
@@ -31,7 +30,10 @@ def doctor(
 
     Changes nothing, takes 10 seconds at most. Exit status 1 when something failed.
     """
+    from pydantic import ValidationError
+
     from app.doctor.findings import Status, examine, failed, worst
+    from app.settings import get_settings
 
     began = time.monotonic()
     try:
@@ -53,7 +55,7 @@ def doctor(
     sys.exit(1 if status is Status.FAILED else 0)
 
 
-def _examinations(settings: Settings, *, write: bool) -> "dict[str, Examination]":
+def _examinations(settings: "Settings", *, write: bool) -> "dict[str, Examination]":
     from app.doctor.outside import mail, object_store
     from app.doctor.postgresql import postgresql
     from app.doctor.rabbitmq import rabbitmq

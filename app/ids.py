@@ -4,6 +4,9 @@ from uuid import UUID
 
 from uuid_utils import uuid7 as _uuid7
 
+SYSTEM_TENANT = UUID(int=0)
+"""Whose jobs the product's own housekeeping are. The migrations make it; it is no customer."""
+
 
 def new_id() -> UUID:
     """A fresh UUIDv7."""

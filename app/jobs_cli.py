@@ -1,16 +1,18 @@
 """`millrace jobs`: the jobs of any tenant, looked at; and one of them, dealt with."""
 
 import json
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
 import typer
-from sqlalchemy import Connection
 
 from app.broker.topology import Queue
 from app.errors import Unavailable
 from app.ledger.state import State
 from app.terminal import AsJson, answer, plain, safe, table, transaction, when
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 app = typer.Typer(no_args_is_help=True, help="The jobs, of any tenant.")
 
@@ -93,11 +95,11 @@ def retry(job_id: JobId, reason: Why = "Retried by an operator.", as_json: AsJso
     answer({"id": job_id, "state": "scheduled"}, f"{job_id} runs again", as_json=as_json)
 
 
-def _whole(tx: Connection, job_id: UUID) -> dict[str, Any]:
+def _whole(tx: "Connection", job_id: UUID) -> dict[str, Any]:
     from sqlalchemy import select
 
     from app.ledger.cancel import missing
-    from app.models import Job, JobHistory, Outbox
+    from app.models.jobs import Job, JobHistory, Outbox
 
     parked = select(Outbox.parked).where(Outbox.job_id == Job.id).scalar_subquery()
     query = select(Job.__table__, parked.label("waits_for_key")).where(Job.id == job_id)
@@ -114,7 +116,7 @@ def _whole(tx: Connection, job_id: UUID) -> dict[str, Any]:
 
 
 def _newest(
-    tx: Connection,
+    tx: "Connection",
     state: State | None,
     kind: str | None,
     queue: Queue | None,
@@ -126,7 +128,8 @@ def _newest(
     from sqlalchemy.exc import OperationalError
 
     from app.keys import find_tenant
-    from app.models import Job, Tenant
+    from app.models.jobs import Job
+    from app.models.tenants import Tenant
 
     wanted = {"state": state, "kind": kind, "queue": queue}
     query = select(*(getattr(Job, name) for name in _LISTED), Tenant.name.label("tenant"))

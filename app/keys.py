@@ -4,7 +4,6 @@ import hashlib
 import secrets
 from contextlib import suppress
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import NamedTuple
 from uuid import UUID
 
@@ -13,34 +12,12 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.sql import func
 
 from app.errors import NotFound, Unprocessable
-from app.ids import new_id
-from app.models import SYSTEM_TENANT, ApiKey, Tenant
+from app.ids import SYSTEM_TENANT, new_id
+from app.models.tenants import ApiKey, Tenant
+from app.roles import Role
 
 PREFIX = "mr_"
 MAX_LISTED = 500
-
-
-class Role(StrEnum):
-    """What a key is for: a tenant's own work, or to run the product. Viewers look, and see nothing of what
-    customers sent; operators act; admins also change what stays.
-    """
-
-    TENANT = "tenant"
-    VIEWER = "viewer"
-    OPERATOR = "operator"
-    ADMIN = "admin"
-
-    @property
-    def runs_the_product(self) -> bool:
-        """Whether it is no customer's."""
-        return self is not Role.TENANT
-
-    def covers(self, least: "Role") -> bool:
-        """Whether it may do what `least` may. A tenant's covers nothing but itself."""
-        if Role.TENANT in {self, least}:
-            return self is least
-        order = (Role.VIEWER, Role.OPERATOR, Role.ADMIN)
-        return order.index(self) >= order.index(least)
 
 
 class KeyInForce(NamedTuple):

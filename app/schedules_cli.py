@@ -5,10 +5,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
 import typer
-from sqlalchemy import Connection
 
 from app.errors import Unprocessable
 from app.terminal import BY_COMMAND, AsJson, Why, answer, table, transaction
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 if TYPE_CHECKING:
     from app.schedules.store import Schedule
@@ -171,9 +173,9 @@ def _change(
         _show(tx, tenant_id, schedule_id, as_json=as_json)
 
 
-def _tenant(tx: Connection, name: str | None) -> UUID:
+def _tenant(tx: "Connection", name: str | None) -> UUID:
+    from app.ids import SYSTEM_TENANT
     from app.keys import find_tenant
-    from app.models import SYSTEM_TENANT
 
     return SYSTEM_TENANT if name is None else find_tenant(tx, name)
 
@@ -199,7 +201,7 @@ def _catch_up(word: str) -> Any:
         ) from None
 
 
-def _show(tx: Connection, tenant_id: UUID, schedule_id: UUID, *, as_json: bool) -> None:
+def _show(tx: "Connection", tenant_id: UUID, schedule_id: UUID, *, as_json: bool) -> None:
     from app.schedules.store import load
 
     schedule = load(tx, tenant_id, schedule_id)

@@ -13,8 +13,10 @@ from uuid import UUID
 from sqlalchemy import Connection, delete, insert, select
 from sqlalchemy.sql import func
 
-from app.keys import KeyInForce, Role, find_key
-from app.models import ApiKey, ConsoleSession, Tenant
+from app.keys import KeyInForce, find_key
+from app.models.console import ConsoleSession
+from app.models.tenants import ApiKey, Tenant
+from app.roles import Role
 
 LIFETIME = timedelta(hours=12)
 

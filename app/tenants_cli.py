@@ -16,7 +16,8 @@ def list_tenants(
     """List the tenants by name."""
     from sqlalchemy import select
 
-    from app.models import SYSTEM_TENANT, Tenant
+    from app.ids import SYSTEM_TENANT
+    from app.models.tenants import Tenant
 
     shown = (Tenant.id, Tenant.name, Tenant.email, Tenant.timezone, Tenant.plan)
     query = select(*shown, Tenant.trial_ends_at, Tenant.created_at)

@@ -4,12 +4,12 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from sqlalchemy import Connection
 
-from app.settings import get_settings
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 Why = Annotated[str, typer.Option("--reason", help="Kept in the audit log.")]
 BY_COMMAND = "At the command line."
@@ -18,10 +18,11 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @contextmanager
-def transaction() -> Iterator[Connection]:
+def transaction() -> "Iterator[Connection]":
     """One transaction on a connection of its own, committed at the end."""
     from app.db import make_engine
     from app.db import transaction as on
+    from app.settings import get_settings
 
     engine = make_engine(get_settings(), pool_size=1, application_name="millrace-cli")
     try:

@@ -19,8 +19,9 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy import Engine, event, text
 
-from app.keys import Role, create_operator_key
+from app.keys import create_operator_key
 from app.main import create_app
+from app.roles import Role
 from app.settings import Settings
 from bench.console_fill import fill, largest_incident
 from bench.report import Result

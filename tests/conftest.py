@@ -7,6 +7,8 @@ from uuid import uuid4
 import httpx
 import pytest
 from sqlalchemy import Engine
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 from app.db import make_engine
 from app.settings import Settings
@@ -21,10 +23,25 @@ from tests.support.runtime import Worker
 from tests.support.servers import Servers, started
 from tests.support.web import Web, web_server
 
+BROWSER = "tests/browser/"
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The long files first: whoever runs the last one then doesn't keep the others waiting."""
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
+class TogetherScheduling(LoadFileScheduling):
+    """A file at a time, and all of the browser's together: one system serves them, and one Chromium."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file: str = super()._split_scope(nodeid)
+        return BROWSER if file.startswith(BROWSER) else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> TogetherScheduling:
+    return TogetherScheduling(config, log)
 
 
 @pytest.fixture(scope="session")

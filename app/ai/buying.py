@@ -14,7 +14,7 @@ from app.ai.budget import Use
 from app.ai.failures import AiFailure, Contended, InputTooLong, Paced, ProviderAway
 from app.ai.provider import Embedded, Provider
 from app.ai.tokens import estimate_tokens
-from app.models import SYSTEM_TENANT
+from app.ids import SYSTEM_TENANT
 from app.outbound.limiter import Limiter, Rate, RateLimited
 from app.settings import Settings
 

@@ -12,7 +12,7 @@ from fastapi import Request
 from sqlalchemy import Engine
 
 from app.errors import Forbidden, Unauthenticated
-from app.keys import Role
+from app.roles import Role
 from app.sessions import Session, csrf_token, session_of
 from app.settings import Settings
 

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from app.api.pages import Cursor, Limit, Page, decode_cursor, page_of
 from app.api.problems import describe
 from app.api.session import CurrentTenant, Tx
-from app.models import Contact
+from app.models.contacts import Contact
 
 router = APIRouter(prefix="/v1", tags=["contacts"])
 

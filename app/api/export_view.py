@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Row, Select, func, select
 
 from app.api.idempotency import Answer
 from app.exports.lifecycle import missing
-from app.models import Export
+from app.models.exports import Export
 
 
 class ExportProgress(BaseModel):

@@ -16,7 +16,7 @@ from app.api.session import AftermathsDep, CurrentTenant, PlaceDep, SettingsDep,
 from app.errors import Conflict, Gone
 from app.exports.lifecycle import cancel_export, place_order
 from app.exports.order import Format, Order
-from app.models import Export
+from app.models.exports import Export
 
 router = APIRouter(prefix="/v1", tags=["exports"], route_class=BoundedRoute)
 

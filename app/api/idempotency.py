@@ -17,7 +17,7 @@ from sqlalchemy import Connection, select, text
 from sqlalchemy.dialects.postgresql import insert
 
 from app.errors import Unprocessable
-from app.models import IdempotencyKey
+from app.models.idempotency import IdempotencyKey
 
 IdempotencyHeader = Annotated[
     str | None,

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, Select, func, select
 from app.api.idempotency import Answer
 from app.imports.apply import Policy
 from app.imports.progress import estimate
-from app.models import Import
+from app.models.imports import Import
 from app.tabular.layout import Layout
 
 

@@ -13,7 +13,7 @@ from app.api.pages import Cursor, Limit, Page, decode_id_cursor, page_of
 from app.api.problems import describe
 from app.api.session import CurrentTenant, PlaceDep, Tx
 from app.imports.lifecycle import missing
-from app.models import Import
+from app.models.imports import Import
 
 router = APIRouter(prefix="/v1", tags=["imports"])
 

@@ -11,7 +11,8 @@ from app.broker.topology import Queue
 from app.errors import NotFound
 from app.ledger.prerequisites import Otherwise
 from app.ledger.state import State
-from app.models import Job, JobHistory, JobWait, Outbox
+from app.models.flows import JobWait
+from app.models.jobs import Job, JobHistory, Outbox
 from app.traces.spans import trace_id_of
 
 MAX_SHOWN = 1000

@@ -23,7 +23,7 @@ from app.ledger.contract import Catalog, JobContract
 from app.ledger.enqueue import enqueue
 from app.ledger.state import State
 from app.ledger.uniqueness import Debounce, UniqueUntil
-from app.models import Job
+from app.models.jobs import Job
 
 router = APIRouter(prefix="/v1", tags=["jobs"], route_class=BoundedRoute)
 

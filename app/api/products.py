@@ -12,7 +12,7 @@ from sqlalchemy import select
 from app.api.pages import Cursor, Limit, Page, decode_cursor, page_of
 from app.api.problems import describe
 from app.api.session import CurrentTenant, Tx
-from app.models import Product
+from app.models.products import Product
 
 router = APIRouter(prefix="/v1", tags=["products"])
 

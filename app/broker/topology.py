@@ -8,9 +8,10 @@ not turn a dead letter into a lost one. What an operator may tune (delivery limi
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from amqp import Channel
+if TYPE_CHECKING:
+    from amqp import Channel
 
 VHOST = "millrace"
 EXCHANGE = "millrace"
@@ -57,7 +58,7 @@ QUEUES = (
 _WORK_QUEUES = "^(" + "|".join(queue.value for queue in Queue) + ")$"
 
 
-def declare(channel: Channel) -> None:
+def declare(channel: "Channel") -> None:
     """Declare everything but the policies; safe to repeat.
 
     Raises amqp.PreconditionFailed when the broker has a queue of that name with other arguments.

@@ -4,8 +4,9 @@ from fastapi import APIRouter, Response
 
 from app.api.session import Tx
 from app.console.visit import Acting, ConsoleRoute, Reading, Why, an_id, back
-from app.keys import Role, operator_keys
+from app.keys import operator_keys
 from app.operations.access import revoke_key
+from app.roles import Role
 
 router = APIRouter(prefix="/access", route_class=ConsoleRoute)
 

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, insert, text
 
 from app.errors import TooManyRequests
 from app.ids import new_id
-from app.models import SignInFailure
+from app.models.audit import SignInFailure
 
 FAILURES = 10
 MINUTES = 1

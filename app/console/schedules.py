@@ -11,9 +11,10 @@ from sqlalchemy import Connection, select
 from app.api.session import CatalogDep, Tx
 from app.console.visit import HIDDEN, Acting, ConsoleRoute, Reading, Visit, Why, an_id, back
 from app.errors import NotFound
-from app.keys import Role, find_tenant
-from app.models import Schedule as Row
+from app.keys import find_tenant
+from app.models.schedules import Schedule as Row
 from app.operations import schedules
+from app.roles import Role
 from app.schedules.catch_up import CatchUp
 from app.schedules.store import Schedule, load, page
 

@@ -19,9 +19,9 @@ from app.api.request_id import request_id
 from app.api.session import EngineDep
 from app.console.pages import page, redirect, to_sign_in
 from app.errors import Forbidden, MillraceError, NotFound, Unauthenticated, Unprocessable
-from app.keys import Role
 from app.operations import audit
 from app.operations.actor import Actor, Via
+from app.roles import Role
 from app.sessions import Session
 
 HIDDEN = "\N{BULLET}" * 6

@@ -13,7 +13,7 @@ from app.db import SESSION_SETTINGS, direct_connection, probe_connection
 from app.doctor.clocks import skew
 from app.doctor.findings import Finding, failed, ok, warning
 from app.migrations.run import config
-from app.models import Base
+from app.models.tables import TABLES
 from app.server_limits import over_postgres, plan_of, postgres_limits, wanted_of_postgres, words_of
 from app.settings import Settings
 
@@ -109,7 +109,7 @@ def _schema(settings: Settings, connection: psycopg.Connection) -> Finding:
 
 
 def _rights(connection: psycopg.Connection) -> Finding:
-    tables = list(Base.metadata.tables)
+    tables = list(TABLES.tables)
     rows = connection.execute(_NO_RIGHTS, [tables, list(_RIGHTS)]).fetchall()
     if rows:
         names = ", ".join(name for (name,) in rows[:5]) + (" and more" if rows[5:] else "")

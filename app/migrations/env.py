@@ -4,7 +4,7 @@ from alembic import context
 from sqlalchemy import text
 
 from app.db import make_engine
-from app.models import Base
+from app.models.tables import TABLES
 from app.settings import get_settings
 
 MIGRATION_LOCK = 0x6D696C6C  # "mill"
@@ -13,8 +13,6 @@ settings = context.config.attributes.get("settings") or get_settings()
 engine = make_engine(settings.direct, pool_size=1, application_name="millrace-migrate")
 with engine.begin() as connection:
     connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
-    context.configure(
-        connection=connection, target_metadata=Base.metadata, compare_server_default=True
-    )
+    context.configure(connection=connection, target_metadata=TABLES, compare_server_default=True)
     context.run_migrations()
 engine.dispose()

@@ -9,9 +9,6 @@ from sqlalchemy.orm import Mapped, mapped_column
 from app.ids import new_id
 from app.models.base import Base, CreatedAt, TenantId, Timestamp
 
-SYSTEM_TENANT = UUID(int=0)
-"""Whose jobs the product's own housekeeping are. The migrations make it; it is no customer."""
-
 
 class Tenant(Base):
     """A customer. `email` is where notifications about the tenant's work go; `timezone` (IANA) says when

@@ -6,10 +6,12 @@ from sqlalchemy import Connection, select
 
 from app import keys
 from app.errors import NotFound
-from app.keys import KeyInForce, Role
-from app.models import SYSTEM_TENANT, ApiKey
+from app.ids import SYSTEM_TENANT
+from app.keys import KeyInForce
+from app.models.tenants import ApiKey
 from app.operations.actor import Actor, Via
 from app.operations.audit import Thing, record
+from app.roles import Role
 
 MADE = "Made at the command line."
 

@@ -9,8 +9,9 @@ from typing import Self
 from uuid import UUID
 
 from app.errors import Forbidden
-from app.keys import KeyInForce, Role
+from app.keys import KeyInForce
 from app.ledger.job_error import printable
+from app.roles import Role
 
 
 class Via(StrEnum):

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, insert, text
 from app.errors import Unprocessable
 from app.ids import new_id
 from app.ledger.job_error import printable
-from app.models import AuditEntry
+from app.models.audit import AuditEntry
 from app.operations.actor import Actor
 
 MIN_REASON_CHARS = 3

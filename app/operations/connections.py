@@ -4,9 +4,9 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from app.keys import Role
 from app.operations.actor import Actor
 from app.operations.audit import Thing, checked_reason, record
+from app.roles import Role
 from app.settings import Settings
 from app.sync import connections, runs
 from app.sync.connections import Account

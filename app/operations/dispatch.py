@@ -7,12 +7,13 @@ from sqlalchemy import Connection
 
 from app.broker.topology import Queue
 from app.errors import NotFound
-from app.keys import Role, find_tenant
+from app.keys import find_tenant
 from app.ledger import rules
 from app.ledger.contract import Catalog
 from app.ledger.rules import Scope, load_rules
 from app.operations.actor import Actor
 from app.operations.audit import Thing, checked_reason, record
+from app.roles import Role
 
 
 def pause(

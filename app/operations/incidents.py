@@ -5,7 +5,6 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from app.keys import Role
 from app.ledger import incidents
 from app.ledger.aftermath import Aftermaths
 from app.ledger.contract import Catalog
@@ -14,6 +13,7 @@ from app.ledger.replay import discard as close
 from app.ledger.replay import replay as run_again
 from app.operations.actor import Actor
 from app.operations.audit import Thing, checked_reason, record
+from app.roles import Role
 
 
 def replay(

@@ -4,7 +4,6 @@ from uuid import UUID
 
 from sqlalchemy import Connection, select
 
-from app.keys import Role
 from app.ledger.aftermath import Aftermaths
 from app.ledger.cancel import cancel as end
 from app.ledger.cancel import missing
@@ -12,9 +11,10 @@ from app.ledger.contract import Catalog
 from app.ledger.progress import load_batch
 from app.ledger.replay import retry_job
 from app.ledger.spreading import cancel_batch as end_batch
-from app.models import Job
+from app.models.jobs import Job
 from app.operations.actor import Actor
 from app.operations.audit import Thing, checked_reason, record
+from app.roles import Role
 
 
 def cancel(

@@ -4,10 +4,10 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from app.keys import Role
 from app.mailing import suppressions
 from app.operations.actor import Actor
 from app.operations.audit import Thing, record
+from app.roles import Role
 
 
 def unsuppress(

@@ -5,10 +5,10 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from app.keys import Role
 from app.ledger.contract import Catalog
 from app.operations.actor import Actor
 from app.operations.audit import Thing, checked_reason, record
+from app.roles import Role
 from app.schedules import store
 
 

@@ -9,11 +9,11 @@ from sqlalchemy import Connection
 
 from app import keys
 from app.ai import budget
+from app.ids import SYSTEM_TENANT
 from app.imports import limits
-from app.keys import Role
-from app.models import SYSTEM_TENANT
 from app.operations.actor import Actor
 from app.operations.audit import Thing, record
+from app.roles import Role
 from app.schedules.store import follow_tenant
 from app.upkeep.kept import choose
 

@@ -5,10 +5,10 @@ from uuid import UUID
 from sqlalchemy import Connection, select
 
 from app.errors import NotFound
-from app.keys import Role
-from app.models import WebhookDelivery
+from app.models.webhooks import WebhookDelivery
 from app.operations.actor import Actor
 from app.operations.audit import Thing, checked_reason, record
+from app.roles import Role
 from app.webhooks import deliveries
 
 

@@ -20,10 +20,9 @@ from uuid import UUID
 import structlog
 from sqlalchemy import Connection, Row, text
 
-from app.ids import new_id
+from app.ids import SYSTEM_TENANT, new_id
 from app.jobs import PaymentFailedMail
 from app.ledger.enqueue import enqueue
-from app.models import SYSTEM_TENANT
 from app.payments.events import enqueue_events
 from app.payments.facts import RANKS, Envelope, Facts, Payment, read_envelope, read_facts
 from app.payments.plan import GRANTING, follow_subscriptions

@@ -9,10 +9,9 @@ from uuid import UUID
 from sqlalchemy import Connection, Row, text
 
 from app.errors import NotFound
-from app.ids import new_id
+from app.ids import SYSTEM_TENANT, new_id
 from app.jobs import PaymentApplyEvent
 from app.ledger.enqueue import NewJob, enqueue_many
-from app.models import SYSTEM_TENANT
 from app.payments.facts import Envelope, read_facts
 
 REPLAY_PAGE = 1000

@@ -8,12 +8,11 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, text
 
-from app.ids import new_id
+from app.ids import SYSTEM_TENANT, new_id
 from app.jobs import ReportMonthly, ReportMonthlyDone
 from app.ledger.batches import Batch, add_to_batch, close_batch, open_batch
 from app.ledger.enqueue import NewJob
 from app.ledger.store import Claimed
-from app.models import SYSTEM_TENANT
 from app.reports.month import Month
 
 STEP = 100

@@ -6,9 +6,9 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
+from app.ids import SYSTEM_TENANT
 from app.jobs import CATALOG, CleanUp, ReportDaily, ReportMonthlyRun, TrialsExpire
 from app.ledger.contract import JobContract
-from app.models import SYSTEM_TENANT
 from app.schedules.store import NewSchedule, create
 
 

@@ -7,8 +7,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
+from app.ids import SYSTEM_TENANT
 from app.ledger.prune import Pruned
-from app.models import SYSTEM_TENANT
 
 _CHOSEN = text("""
     SELECT what, days FROM retention WHERE tenant_id = :tenant_id

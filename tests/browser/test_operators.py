@@ -10,8 +10,9 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 from sqlalchemy import text
 
 from app.jobs import WelcomeMail
-from app.keys import Role, create_operator_key
+from app.keys import create_operator_key
 from app.ledger.rules import Scope, pause
+from app.roles import Role
 from tests.browser.conftest import Site, picture
 from tests.browser.test_accessible import NARROW, WIDE, assert_fine
 from tests.support.customers import Customer, make_customer

@@ -12,9 +12,9 @@ from sqlalchemy import Engine, text
 
 from app.aftermath import AFTERMATHS
 from app.ai.buying import LIMIT_SCOPE
+from app.ids import SYSTEM_TENANT
 from app.jobs import CATALOG, AiEmbedContacts
 from app.ledger.replay import DeadFilter, replay
-from app.models import SYSTEM_TENANT
 from app.outbound.limiter import forget_rate
 from tests.support.ai import (
     add_contacts,

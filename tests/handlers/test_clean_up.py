@@ -7,12 +7,12 @@ import pytest
 from sqlalchemy import Engine, text
 
 from app.api.idempotency import Answer, remember
+from app.ids import SYSTEM_TENANT
 from app.jobs import CleanUp
 from app.ledger.prune import prune_jobs
 from app.ledger.replay import DeadFilter, replay
 from app.ledger.state import Event
 from app.ledger.store import settle
-from app.models import SYSTEM_TENANT
 from app.retention import KEPT
 from app.settings import Settings
 from app.storage import Storage

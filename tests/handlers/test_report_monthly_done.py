@@ -3,10 +3,10 @@
 from sqlalchemy import Engine
 from structlog.testing import capture_logs
 
+from app.ids import SYSTEM_TENANT
 from app.jobs import ReportMonthlyDone
 from app.ledger.batches import Batch, enqueue_batch
 from app.ledger.state import Event
-from app.models import SYSTEM_TENANT
 from tests.support.flows import members, run
 from tests.support.jobs import Note, add_queued
 from tests.support.runtime import Worker

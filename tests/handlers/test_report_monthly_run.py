@@ -7,9 +7,9 @@ from uuid import UUID
 import pytest
 from sqlalchemy import Engine, text
 
+from app.ids import SYSTEM_TENANT
 from app.jobs import ReportMonthly, ReportMonthlyRun
 from app.keys import set_timezone
-from app.models import SYSTEM_TENANT
 from app.reports import run
 from app.schedules.defaults import install_defaults
 from app.storage import Storage

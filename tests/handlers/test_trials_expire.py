@@ -5,9 +5,9 @@ from uuid import UUID
 import pytest
 from sqlalchemy import Connection, Engine, text
 
+from app.ids import SYSTEM_TENANT
 from app.jobs import TrialsExpire
 from app.ledger.enqueue import enqueue
-from app.models import SYSTEM_TENANT
 from app.trials import expiry
 from tests.support.clock import days_ago, set_columns
 from tests.support.customers import make_customer

@@ -12,8 +12,8 @@ from sqlalchemy import Engine, text
 
 from app.ai import nearest, vectors
 from app.ai.buying import LIMIT_SCOPE
+from app.ids import SYSTEM_TENANT
 from app.jobs import AiEmbedContacts, AiEmbedDocuments
-from app.models import SYSTEM_TENANT
 from app.outbound.limiter import forget_rate
 from tests.support.ai import add_contacts, add_document, passages, run_all, set_budget, usage
 from tests.support.ai_provider import KEY, Provider, ai_provider

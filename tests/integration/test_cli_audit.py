@@ -5,9 +5,9 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import Engine
 
+from app.ids import SYSTEM_TENANT
 from app.ledger.batches import Batch, enqueue_batch
 from app.mailing import suppressions
-from app.models import SYSTEM_TENANT
 from app.settings import Settings
 from app.sync import connections
 from app.sync.connections import NewConnection

@@ -6,7 +6,7 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import Engine, LargeBinary, text
 
-from app.models import Base
+from app.models.tables import TABLES
 from app.resealing import SEALED
 from app.sealing import is_newest, seal, unseal
 from app.settings import Settings
@@ -163,7 +163,7 @@ def test_every_column_of_secrets_is_resealed() -> None:
     no_secrets = {"hash", "result", "superseded", "rejected_rows", "body"}
     found = {
         (table.name, column.name)
-        for table in Base.metadata.tables.values()
+        for table in TABLES.tables.values()
         for column in table.columns
         if isinstance(column.type, LargeBinary) and column.name not in no_secrets
     }

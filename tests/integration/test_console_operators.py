@@ -8,9 +8,10 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
-from app.keys import Role, create_operator_key, revoke_key
+from app.keys import create_operator_key, revoke_key
 from app.ledger.rules import Scope, load_rules
 from app.retention import KEPT
+from app.roles import Role
 from app.sessions import csrf_token
 from app.settings import Settings
 from app.storage import Storage

@@ -8,10 +8,10 @@ from uuid import UUID
 import pytest
 from sqlalchemy import Engine, text
 
-from app.keys import Role
 from app.ledger.rules import Scope, load_rules
 from app.ledger.search import Wanted, first_id_at, search
 from app.ledger.state import State
+from app.roles import Role
 from app.settings import Settings
 from app.storage import Storage
 from tests.support.customers import Customer

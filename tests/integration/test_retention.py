@@ -10,11 +10,11 @@ from sqlalchemy import Engine, text
 from app.api.idempotency import Answer, remember
 from app.errors import Unprocessable
 from app.housekeeping.janitor import Janitor
+from app.ids import SYSTEM_TENANT
 from app.imports.files import prefix
 from app.imports.pruning import prune_imports
 from app.jobs import CleanUp
 from app.ledger.prune import prune_jobs
-from app.models import SYSTEM_TENANT
 from app.retention import chosen_words, days_kept
 from app.settings import Settings
 from app.storage import Storage

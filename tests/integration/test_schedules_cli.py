@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 
-from app.models import SYSTEM_TENANT
+from app.ids import SYSTEM_TENANT
 from app.schedules.defaults import install_defaults
 from app.schedules.store import delete, edit, find, page
 from tests.support.commands import Run

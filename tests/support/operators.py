@@ -8,7 +8,8 @@ from uuid import UUID
 import httpx
 from sqlalchemy import Engine, text
 
-from app.keys import Role, create_operator_key
+from app.keys import create_operator_key
+from app.roles import Role
 from app.sessions import csrf_token
 from tests.support.web import Web
 

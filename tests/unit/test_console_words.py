@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from app.console.words import NONE, ago, between, figure, moment, span
-from app.keys import Role
+from app.roles import Role
 
 NOW = datetime(2026, 5, 1, 8, tzinfo=UTC)
 

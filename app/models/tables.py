@@ -1,0 +1,56 @@
+"""All tables together, for who compares or walks the whole schema."""
+
+from app.models import (
+    ai,
+    audit,
+    console,
+    contacts,
+    dispatch,
+    exports,
+    failures,
+    files,
+    flows,
+    idempotency,
+    imports,
+    jobs,
+    mails,
+    outbound,
+    payments,
+    processes,
+    products,
+    retention,
+    schedules,
+    sync,
+    tenants,
+    uploads,
+    webhooks,
+)
+from app.models.base import Base
+
+_DECLARED = (
+    ai,
+    audit,
+    console,
+    contacts,
+    dispatch,
+    exports,
+    failures,
+    files,
+    flows,
+    idempotency,
+    imports,
+    jobs,
+    mails,
+    outbound,
+    payments,
+    processes,
+    products,
+    retention,
+    schedules,
+    sync,
+    tenants,
+    uploads,
+    webhooks,
+)
+
+TABLES = Base.metadata
