@@ -13,8 +13,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, BinaryIO, cast
 
+from pydantic import TypeAdapter
+
 from app.errors import Unprocessable
-from app.files.protocol import DocumentRequest, Limits, PictureRequest, Reply, read_reply
+from app.files.protocol import (
+    LENGTH_BYTES,
+    DocumentRequest,
+    Limits,
+    PictureRequest,
+    Reply,
+    write_request,
+)
 from app.settings import MIB, Settings
 
 WALL_SECONDS = 150.0
@@ -28,6 +37,7 @@ BASE_BYTES = 640 * MIB
 DOCUMENT_BYTES = 1024 * MIB
 _KILLED_BY_CPU = -24
 _KILLED = -9
+_REPLY = TypeAdapter(Reply)
 _TOO_SLOW = Unprocessable(
     "Decoding the file takes more time than it may.", code="too_slow_to_decode"
 )
@@ -74,10 +84,10 @@ def decoded(source: IO[bytes], request: PictureRequest | DocumentRequest) -> Ite
     """
     source.seek(0)
     with tempfile.TemporaryFile() as out:
-        _run(source, out, request.model_dump_json())
+        _run(source, out, write_request(request))
         out.seek(0)
         try:
-            reply = read_reply(cast("BinaryIO", out))
+            reply = _read_reply(cast("BinaryIO", out))
         except ValueError:
             raise _broken() from None
         if reply.code is not None:
@@ -107,6 +117,12 @@ def _run(source: IO[bytes], out: IO[bytes], request: str) -> None:
         raise SandboxLost("The process that decodes was killed.")
     if done.returncode:
         raise _broken()
+
+
+def _read_reply(source: BinaryIO) -> Reply:
+    """The source is then at the first part. Raises ValueError for anything but a reply."""
+    length = int.from_bytes(source.read(LENGTH_BYTES), "big")
+    return _REPLY.validate_json(source.read(min(length, MIB)))
 
 
 def _environment() -> dict[str, str]:

@@ -1,20 +1,19 @@
-"""What the two sides of the sandbox say to each other: a request as JSON, a reply as JSON and bytes."""
+"""What the two sides of the sandbox say to each other: a request as JSON, a reply as JSON and bytes.
 
+The sandbox is started for each file, and takes a request from us as it is. A reply comes from where strangers'
+files are decoded: `decoding` checks it.
+"""
+
+import json
 from collections.abc import Sequence
-from typing import Annotated, BinaryIO, Literal
+from dataclasses import asdict, dataclass
+from typing import BinaryIO, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
-
-_LENGTH_BYTES = 8
-
-
-class Part(BaseModel):
-    """Frozen, and nothing that isn't declared."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+LENGTH_BYTES = 8
 
 
-class Limits(Part):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
     """Of one decoding. Memory is address space, libraries included."""
 
     memory_bytes: int
@@ -24,7 +23,8 @@ class Limits(Part):
     max_chars: int
 
 
-class Wanted(Part):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
     """A variant: no larger than the box, never larger than the picture."""
 
     name: str
@@ -35,7 +35,8 @@ class Wanted(Part):
     fit: Literal["inside", "cover"]
 
 
-class PictureRequest(Part):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PictureRequest:
     """Make these of a picture of that format, Pillow's name for it."""
 
     kind: Literal["picture"] = "picture"
@@ -44,7 +45,8 @@ class PictureRequest(Part):
     limits: Limits
 
 
-class DocumentRequest(Part):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentRequest:
     """The text of a document of that type."""
 
     kind: Literal["document"] = "document"
@@ -52,7 +54,8 @@ class DocumentRequest(Part):
     limits: Limits
 
 
-class Made(Part):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
     """A variant as it came out; `bytes` is the length of its part of the reply."""
 
     name: str
@@ -61,7 +64,8 @@ class Made(Part):
     bytes: int
 
 
-class Reply(Part):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
     """A refusal has a `code`. `width` and `height` are the picture's, upright. `truncated`: there is more text than was asked for."""
 
     code: str | None = None
@@ -72,25 +76,25 @@ class Reply(Part):
     truncated: bool = False
 
 
-Request = Annotated[PictureRequest | DocumentRequest, Field(discriminator="kind")]
-_REQUEST: TypeAdapter[PictureRequest | DocumentRequest] = TypeAdapter(Request)
+def write_request(request: PictureRequest | DocumentRequest) -> str:
+    """For the command line."""
+    return json.dumps(asdict(request))
 
 
 def read_request(text: str) -> PictureRequest | DocumentRequest:
     """From the command line."""
-    return _REQUEST.validate_json(text)
+    said = json.loads(text)
+    limits = Limits(**said.pop("limits"))
+    if said["kind"] == "document":
+        return DocumentRequest(**said, limits=limits)
+    variants = tuple(Wanted(**each) for each in said.pop("variants"))
+    return PictureRequest(**said, variants=variants, limits=limits)
 
 
 def write_reply(out: BinaryIO, reply: Reply, parts: Sequence[bytes]) -> None:
     """The reply, then its parts one after the other."""
-    head = reply.model_dump_json().encode()
-    out.write(len(head).to_bytes(_LENGTH_BYTES, "big"))
+    head = json.dumps(asdict(reply)).encode()
+    out.write(len(head).to_bytes(LENGTH_BYTES, "big"))
     out.write(head)
     out.writelines(parts)
     out.flush()
-
-
-def read_reply(source: BinaryIO) -> Reply:
-    """The source is then at the first part. Raises ValueError for anything but a reply."""
-    length = int.from_bytes(source.read(_LENGTH_BYTES), "big")
-    return Reply.model_validate_json(source.read(min(length, 1024 * 1024)))

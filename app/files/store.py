@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -193,7 +193,7 @@ def sized(tx: Connection, file_id: UUID, width: int, height: int) -> None:
 
 def variant_done(tx: Connection, file_id: UUID, made: Made, key: str) -> None:
     """A variant is in the store."""
-    tx.execute(_VARIANT_DONE, {"id": file_id, "key": key, **made.model_dump()})
+    tx.execute(_VARIANT_DONE, {"id": file_id, "key": key, **asdict(made)})
 
 
 def text_done(

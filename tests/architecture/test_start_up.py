@@ -38,6 +38,8 @@ ELSEWHERE = {
     "app.dispatcher": (*WEB, *CELERY, *TABLES, *DOCUMENTS, *SELDOM, *ORM, "jinja2", "chardet"),
     # numpy is the planner's: loaded once, before the children are forked that plan files.
     "workers.celery_app": (*WEB, *DOCUMENTS, *SELDOM, *ORM, "pyarrow", "xlsxwriter"),
+    # One for each file that is decoded: the library for its sort comes when that is known.
+    "app.files.sandbox.__main__": (*WEB, *CELERY, *TABLES, *DOCUMENTS, *SERVERS, "chardet"),
 }
 """A process's module -> what it must leave to others, or to the moment when it is needed."""
 

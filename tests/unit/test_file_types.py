@@ -3,6 +3,7 @@
 import io
 import tempfile
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -98,19 +99,19 @@ def run(data: bytes, request: PictureRequest | DocumentRequest) -> str:
 
 def test_memory_is_bounded() -> None:
     picture = encoded(halves((9000, 9000)), "PNG")
-    limits = SMALL.model_copy(update={"memory_bytes": 300 * MIB})
+    limits = replace(SMALL, memory_bytes=300 * MIB)
     request = PictureRequest(format="PNG", variants=(), limits=limits)
     assert run(picture, request) == "too_large_to_decode"
 
 
 def test_time_is_bounded() -> None:
-    limits = document_limits().model_copy(update={"cpu_seconds": 1})
+    limits = replace(document_limits(), cpu_seconds=1)
     deep = b"<p>" * 16_000_000
     assert run(deep, DocumentRequest(type="text/html", limits=limits)) == "too_slow_to_decode"
 
 
 def test_a_reply_is_bounded() -> None:
-    limits = document_limits().model_copy(update={"reply_bytes": 1000})
+    limits = replace(document_limits(), reply_bytes=1000)
     request = DocumentRequest(type="text/plain", limits=limits)
     assert run(b"word " * 1000, request) == "undecodable"
 

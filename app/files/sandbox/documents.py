@@ -6,9 +6,7 @@ from typing import BinaryIO
 
 from app.errors import Unprocessable
 from app.files.protocol import DocumentRequest, Reply
-from app.files.sandbox import docx_text, html_text, pdf_text
 from app.files.sandbox.refusal import Refused
-from app.tabular.encoding import find_encoding
 
 _HEAD_BYTES = 256 * 1024
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f\ud800-\udfff]")
@@ -24,14 +22,21 @@ def extract_text(source: BinaryIO, request: DocumentRequest) -> tuple[Reply, lis
 
 
 def _pieces(source: BinaryIO, kind: str) -> Iterable[str]:
+    """What reads one sort is imported for that sort alone: a process reads one file."""
     match kind:
         case "application/pdf":
+            from app.files.sandbox import pdf_text
+
             return pdf_text.pages(source)
         case "text/html":
+            from app.files.sandbox import html_text
+
             return html_text.blocks(_decoded(source.read()))
         case "text/plain":
             return [_decoded(source.read())]
         case _:
+            from app.files.sandbox import docx_text
+
             return docx_text.blocks(source)
 
 
@@ -56,6 +61,8 @@ def _clean(piece: str) -> str:
 
 
 def _decoded(data: bytes) -> str:
+    from app.tabular.encoding import find_encoding
+
     try:
         encoding = find_encoding(data[:_HEAD_BYTES], None, complete=len(data) <= _HEAD_BYTES)
     except Unprocessable as bad:
