@@ -19,6 +19,7 @@ from app.settings import Settings
 from app.storage import make_storage
 from infra.local.chromium import ensure_chromium
 from infra.local.errors import MissingProgram
+from tests.browser.looks import LOOKS, Look
 from tests.support.customers import Customer, make_customer
 from tests.support.processes import Processes
 from tests.support.queues import Queues
@@ -102,6 +103,27 @@ def context(browser: Browser, site: Site) -> Iterator[BrowserContext]:
     made.set_default_timeout(20_000)
     yield made
     made.close()
+
+
+@pytest.fixture(params=LOOKS.values(), ids=list(LOOKS))
+def look(request: pytest.FixtureRequest) -> Look:
+    found: Look = request.param
+    return found
+
+
+@pytest.fixture
+def looked_at(browser: Browser, site: Site, look: Look) -> Iterator[Page]:
+    """A page that axe may examine: nothing moves, and axe's own script is let in. Not signed in."""
+    context = browser.new_context(
+        base_url=site.url,
+        color_scheme=look.colors,
+        viewport=look.screen,
+        reduced_motion="reduce",
+        bypass_csp=True,
+        locale="en-GB",
+    )
+    yield context.new_page()
+    context.close()
 
 
 @pytest.fixture

@@ -1,59 +1,29 @@
 """axe-core finds nothing on any page or step, light or dark, and all fits a narrow screen."""
 
 from pathlib import Path
-from typing import Literal
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Site, sign_in
+from tests.browser.looks import assert_fine
 from tests.support.customers import Customer
 
 pytestmark = pytest.mark.long
 
-WIDE, NARROW = (1280, 900), (360, 740)
 
-
-def faults(page: Page) -> list[str]:
-    found = Axe().run(page, options={"resultTypes": ["violations"]})
-    return [
-        f"{one['id']}: {node['target']} {node.get('failureSummary', '')}"
-        for one in found.response["violations"]
-        for node in one["nodes"]
-    ]
-
-
-def assert_fine(page: Page) -> None:
-    assert faults(page) == []
-    overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-    assert page.evaluate(overflow) <= 0
-
-
-@pytest.mark.parametrize(
-    ("colors", "size"), [("light", WIDE), ("dark", NARROW)], ids=["light-wide", "dark-narrow"]
-)
 def test_every_step_is_accessible(
-    browser: Browser,
+    looked_at: Page,
     site: Site,
     customer: Customer,
     tmp_path: Path,
-    colors: Literal["light", "dark"],
-    size: tuple[int, int],
 ) -> None:
     path = tmp_path / "people.csv"
     path.write_text(
         "email,first name,birthday\n"
         "ada@example.com,Ada,03.04.1990\nbob@example.com,Bob,05.06.1991\nnobody,Nobody,\n"
     )
-    context = browser.new_context(
-        base_url=site.url,
-        color_scheme=colors,
-        viewport={"width": size[0], "height": size[1]},
-        reduced_motion="reduce",
-        bypass_csp=True,  # for axe's own script
-    )
-    page = context.new_page()
+    page = looked_at
     page.goto("/console/sign-in")
     assert_fine(page)
     sign_in(page, customer)
@@ -71,4 +41,3 @@ def test_every_step_is_accessible(
     assert_fine(page)
     page.goto("/console/imports/none")
     assert_fine(page)
-    context.close()

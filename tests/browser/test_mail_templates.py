@@ -1,13 +1,10 @@
 """Every letter as its readers see it: in a frame that can do nothing, light and dark, found by axe to be fine."""
 
-from typing import Literal
-
-import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from app.mailing.letters import LETTERS
 from tests.browser.conftest import Site, picture, sign_in
-from tests.browser.test_accessible import NARROW, WIDE, assert_fine
+from tests.browser.looks import Look, assert_fine
 from tests.support.customers import Customer
 
 
@@ -38,35 +35,24 @@ def test_the_mail_can_do_nothing_in_its_frame(page: Page) -> None:
     assert page.locator("iframe").get_attribute("sandbox") == ""
 
 
-@pytest.mark.parametrize(
-    ("colors", "size"), [("light", WIDE), ("dark", NARROW)], ids=["light-wide", "dark-narrow"]
-)
 def test_pages_and_mails_are_accessible(
-    browser: Browser,
+    look: Look,
+    looked_at: Page,
     site: Site,
     customer: Customer,
-    colors: Literal["light", "dark"],
-    size: tuple[int, int],
 ) -> None:
-    context = browser.new_context(
-        base_url=site.url,
-        color_scheme=colors,
-        viewport={"width": size[0], "height": size[1]},
-        bypass_csp=True,  # for axe's own script
-    )
-    page = context.new_page()
+    page = looked_at
     sign_in(page, customer)
     page.goto("/console/mail-templates")
     assert_fine(page)
-    picture(page, f"mail-templates-{colors}")
+    picture(page, f"mail-templates-{look.colors}")
     for name in LETTERS:
         page.goto(f"/console/mail-templates/{name}")
         mail = page.frame_locator("iframe").get_by_role("heading")
         expect(mail).to_be_visible()
-        picture(page, f"mail-{name}-{colors}")
+        picture(page, f"mail-{name}-{look.colors}")
         html = page.request.get(f"/console/mail-templates/{name}/html").text()
         page.set_content(html)
         assert_fine(page)
     page.goto("/mail/unsubscribe?token=none")
     assert_fine(page)
-    context.close()

@@ -3,10 +3,9 @@ dark and narrow; a replay by keyboard alone; figures that follow what happens.
 """
 
 from collections.abc import Iterator
-from typing import Literal
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import BrowserContext, Page, expect
 from sqlalchemy import text
 
 from app.jobs import WelcomeMail
@@ -14,7 +13,7 @@ from app.keys import create_operator_key
 from app.ledger.rules import Scope, pause
 from app.roles import Role
 from tests.browser.conftest import Site, picture
-from tests.browser.test_accessible import NARROW, WIDE, assert_fine
+from tests.browser.looks import Look, assert_fine
 from tests.support.customers import Customer, make_customer
 from tests.support.deaths import dead, incident_of
 from tests.support.filled import Filled, fill
@@ -56,25 +55,13 @@ def quietly(page: Page) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize(
-    ("colors", "size"), [("light", WIDE), ("dark", NARROW)], ids=["light-wide", "dark-narrow"]
-)
 def test_every_page_is_accessible(
-    browser: Browser,
+    look: Look,
+    looked_at: Page,
     site: Site,
     filled: Filled,
-    colors: Literal["light", "dark"],
-    size: tuple[int, int],
 ) -> None:
-    context = browser.new_context(
-        base_url=site.url,
-        color_scheme=colors,
-        viewport={"width": size[0], "height": size[1]},
-        reduced_motion="reduce",
-        bypass_csp=True,  # for axe's own script
-        locale="en-GB",
-    )
-    page = context.new_page()
+    page = looked_at
     enter(page, site, Role.ADMIN)
     replay = f"incidents/{filled.incident}/replay?rate=20"
     for path in [*filled.pages, replay, "access", "jobs/none"]:
@@ -82,9 +69,8 @@ def test_every_page_is_accessible(
         for act in page.locator("details.act > summary").all()[:4]:
             act.click()
         name = path.split("?")[0].split("/")
-        picture(page, f"op-{name[0]}{'-one' if len(name) > 1 else ''}-{colors}")
+        picture(page, f"op-{name[0]}{'-one' if len(name) > 1 else ''}-{look.colors}")
         assert_fine(page)
-    context.close()
 
 
 def test_every_page_keeps_to_its_policy(

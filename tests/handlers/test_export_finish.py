@@ -24,7 +24,6 @@ from tests.support.exports import (
     order,
     parts_of,
     run_jobs,
-    tiny_parts,
 )
 from tests.support.flows import assert_honest, batch_of, tidy
 from tests.support.imports import dispatch
@@ -34,12 +33,9 @@ from workers.handlers import export_part
 from workers.runtime.executor import Disposition
 from workers.runtime.outcome import PermanentError
 
+pytestmark = pytest.mark.usefixtures("in_tiny_parts")
+
 ROWS = 3_000
-
-
-@pytest.fixture(autouse=True)
-def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-    tiny_parts(monkeypatch)
 
 
 @pytest.fixture

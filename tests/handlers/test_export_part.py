@@ -22,7 +22,6 @@ from tests.support.exports import (
     order,
     parts_of,
     run_jobs,
-    tiny_parts,
 )
 from tests.support.flows import assert_honest, batch_of
 from tests.support.imports import dispatch
@@ -30,12 +29,9 @@ from tests.support.jobs import job_facts
 from tests.support.runtime import Worker
 from workers.runtime.executor import Disposition
 
+pytestmark = pytest.mark.usefixtures("in_tiny_parts")
+
 ROWS = 3_000
-
-
-@pytest.fixture(autouse=True)
-def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-    tiny_parts(monkeypatch)
 
 
 @pytest.fixture

@@ -21,6 +21,12 @@ from tests.support.receiver import Conversation, Receiver, receiving
 from tests.support.runtime import Worker
 from tests.support.servers import wait_for
 
+CALLER = "4bf92f3577b34da6a3ce929d0e0e4736"
+SAMPLED = f"00-{CALLER}-00f067aa0ba902b7-01"
+"""What a caller sends who has a trace of its own."""
+MARK = "XQ7-nobodys-business"
+"""What no span may hold."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:

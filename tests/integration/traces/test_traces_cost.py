@@ -6,7 +6,6 @@ import logging
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 
 import httpx
 import pytest
@@ -16,43 +15,20 @@ from app.logs import configure_logging
 from app.settings import Settings
 from app.traces import spans
 from tests.support.collector import (
+    CALLER,
+    MARK,
+    SAMPLED,
     Collector,
-    collecting,
     delivered,
     dispatched,
-    environment_with,
     hangs,
-    tracing,
 )
 from tests.support.customers import Customer
 from tests.support.jobs import Note, add, job_facts
 from tests.support.queues import Queues
 from tests.support.receiver import answers
 from tests.support.runtime import Worker
-from workers import handlers
 from workers.runtime.outcome import Retry
-
-REGISTERED = handlers.__all__
-CALLER = "4bf92f3577b34da6a3ce929d0e0e4736"
-SAMPLED = f"00-{CALLER}-00f067aa0ba902b7-01"
-MARK = "XQ7-nobodys-business"
-
-
-@pytest.fixture
-def collector() -> Iterator[Collector]:
-    with collecting() as made:
-        yield made
-
-
-@pytest.fixture
-def environment(environment: dict[str, str], collector: Collector) -> dict[str, str]:
-    return environment_with(environment, collector)
-
-
-@pytest.fixture
-def traced(settings: Settings) -> Iterator[None]:
-    with tracing(settings):
-        yield
 
 
 def test_who_calls_us_does_not_decide_what_is_recorded(

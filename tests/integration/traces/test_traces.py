@@ -1,7 +1,6 @@
 """Traces: one from a request to its last child job, links where time passes, and no secret in any span."""
 
 import json
-from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import httpx
@@ -14,13 +13,13 @@ from app.ledger.replay import DeadFilter, replay
 from app.settings import Settings
 from app.traces import live as living
 from tests.support.collector import (
+    CALLER,
+    MARK,
+    SAMPLED,
     Collector,
-    collecting,
     delivered,
     dispatched,
-    environment_with,
     hangs,
-    tracing,
 )
 from tests.support.customers import Customer
 from tests.support.jobs import Note, add, job_facts, requeue
@@ -30,37 +29,14 @@ from tests.support.receiver import answers, receiving
 from tests.support.runtime import Worker
 from tests.support.servers import wait_for
 from tests.support.webhooks import add_endpoint, deliveries, emit_plan
-from workers import handlers
 from workers.runtime.context import Context
 from workers.runtime.outcome import Dead, Done, Outcome
-
-REGISTERED = handlers.__all__
-CALLER = "4bf92f3577b34da6a3ce929d0e0e4736"
-SAMPLED = f"00-{CALLER}-00f067aa0ba902b7-01"
-MARK = "XQ7-nobodys-business"
 
 
 class Small(JobContract):
     """Three of them travel in one message."""
 
     spec: ClassVar[JobSpec] = JobSpec(kind="test.small", together=3)
-
-
-@pytest.fixture
-def collector() -> Iterator[Collector]:
-    with collecting() as made:
-        yield made
-
-
-@pytest.fixture
-def environment(environment: dict[str, str], collector: Collector) -> dict[str, str]:
-    return environment_with(environment, collector)
-
-
-@pytest.fixture
-def traced(settings: Settings) -> Iterator[None]:
-    with tracing(settings):
-        yield
 
 
 def no_secrets(collector: Collector, settings: Settings, *more: str) -> None:
