@@ -1,5 +1,7 @@
 """The text of documents, whatever they are written in; and of what is meant to do harm, none."""
 
+from collections.abc import Callable
+
 import pytest
 from sqlalchemy import Engine
 
@@ -77,20 +79,25 @@ def test_very_much_text_is_cut_and_says_so(
 
 
 @pytest.mark.parametrize(
-    ("data", "code"),
+    ("make", "code"),
     [
-        (pdf_bomb(), "too_large_unpacked"),
-        (word_bomb(), "too_large_unpacked"),
-        (word_that_lies(), "undecodable"),
-        (pdf("secret", password="open me"), "encrypted"),
-        (b"%PDF-1.7\nnothing of the kind", "undecodable"),
+        (pdf_bomb, "too_large_unpacked"),
+        (word_bomb, "too_large_unpacked"),
+        (word_that_lies, "undecodable"),
+        (lambda: pdf("secret", password="open me"), "encrypted"),
+        (lambda: b"%PDF-1.7\nnothing of the kind", "undecodable"),
     ],
     ids=["pdf bomb", "docx bomb", "docx that lies", "locked", "no pdf"],
 )
 def test_what_can_not_be_read_fails_at_once_and_says_why(
-    worker: Worker, engine: Engine, storage: Storage, tenant: Customer, data: bytes, code: str
+    worker: Worker,
+    engine: Engine,
+    storage: Storage,
+    tenant: Customer,
+    make: Callable[[], bytes],
+    code: str,
 ) -> None:
-    file_id = accepted_file(engine, storage, tenant.id, data)
+    file_id = accepted_file(engine, storage, tenant.id, make())
     ((job_id, _),) = dispatch(engine)
     assert worker.deliver(job_id) is Disposition.DEAD_LETTER
     file = file_row(engine, tenant.id, file_id)

@@ -9,7 +9,7 @@ from botocore.response import StreamingBody
 
 from app.storage import READ_TRIES, Storage
 
-DATA = bytes(number * 7919 % 251 for number in range(300_000))
+DATA = bytes(number * 7919 % 251 for number in range(251)) * 1200
 PART = 5 * 1024 * 1024
 
 
