@@ -6,7 +6,7 @@ batch's end gives the same records under the same numbers.
 
 import codecs
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from typing import BinaryIO
@@ -60,6 +60,7 @@ class RecordReader:
         self._window = Window(stream, start)
         self._decode = Decoder(layout.encoding)
         self._grammar = Grammar.of(layout)
+        self._keeps_nuls = self._grammar.escape == "\0"
         self._touch_up = None if layout.exact else TouchUp(layout)
         self._width = 0 if layout.exact else len(layout.columns)
         self._fits = fits_kinds(layout.kinds)
@@ -85,9 +86,10 @@ class RecordReader:
                 records, touched = self._touch_up(records, text)
                 repaired += touched
             start = self._window.position
-            self._window.advance(_bytes_of(block, parsed, len(records)))
+            self._window.advance(self._bytes_of(block, parsed, len(records)))
             end = self._window.position
-            yield Cut(Batch(self._row, records, problems, end, repaired, start), block, parsed)
+            batch = Batch(self._row, records, problems, end, repaired, start)
+            yield Cut(batch, block, parsed, self._bytes_of)
             self._row += len(records)
 
     def near_end(self) -> bool:
@@ -102,7 +104,7 @@ class RecordReader:
             count = min(row - self._row, len(parsed.records))
             if not parsed.lines:
                 break
-            self._window.advance(_bytes_of(block, parsed, count))
+            self._window.advance(self._bytes_of(block, parsed, count))
             self._row += count
         self._fits = fits
 
@@ -119,9 +121,18 @@ class RecordReader:
 
     def _text(self, block: bytes) -> str:
         text = self._decode(block)
-        if "\0" in text and self._grammar.escape != "\0":
+        if "\0" in text and not self._keeps_nuls:
             return text.replace("\0", "")
         return text
+
+    def _bytes_of(self, block: bytes, parsed: Parsed, records: int) -> int:
+        """Length of the first records' lines in the block."""
+        line = parsed.line_of(records)
+        if records == len(parsed.records) and line == parsed.total:
+            return len(block)
+        dropped = b"\0" in block and not self._keeps_nuls
+        lines = _LINES_WITH_NULS.findall(block) if dropped else block.splitlines(keepends=True)
+        return sum(map(len, lines[:line]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,12 +142,13 @@ class Cut:
     batch: Batch
     block: bytes
     parsed: Parsed
+    bytes_of: Callable[[bytes, Parsed, int], int]
 
     def shorten(self, count: int) -> None:
         """Keep only so many records."""
         batch = self.batch
         if count < len(batch.records):
-            batch.end = batch.start + _bytes_of(self.block, self.parsed, count)
+            batch.end = batch.start + self.bytes_of(self.block, self.parsed, count)
             batch.problems = {at: each for at, each in batch.problems.items() if at < count}
             batch.records = batch.records[:count]
 
@@ -223,15 +235,6 @@ def is_text(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _bytes_of(block: bytes, parsed: Parsed, records: int) -> int:
-    """Length of the first records' lines in the block."""
-    line = parsed.line_of(records)
-    if records == len(parsed.records) and line == parsed.total:
-        return len(block)
-    lines = _LINES_WITH_NULS.findall(block) if b"\0" in block else block.splitlines(keepends=True)
-    return sum(map(len, lines[:line]))
 
 
 def _line_end(buffer: bytes, size: int) -> int:
