@@ -9,7 +9,6 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from pydantic_settings import SettingsError
 from sqlalchemy import Engine
 
-from app import cli
 from app.ids import new_id
 from app.ledger.burial import Wire, bury_stray
 from app.ledger.job_error import job_error
@@ -144,7 +143,7 @@ def test_settings_that_are_wrong_together_are_one_line(
     def broken() -> None:
         raise error
 
-    monkeypatch.setattr(cli, "get_settings", broken)
+    monkeypatch.setattr("app.settings.get_settings", broken)
     failed = run("storage", "init")
     assert failed.status == 1
     assert says in failed.err
