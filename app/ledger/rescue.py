@@ -5,6 +5,7 @@ A rescue that was not needed does no harm: the claim makes a second message harm
 that lost its job can't commit.
 """
 
+from collections.abc import Collection
 from uuid import UUID
 
 from sqlalchemy import Connection, TextClause, text
@@ -78,6 +79,13 @@ _SILENT = _put_back("""
         SELECT id, state, worker FROM jobs
         WHERE id = :job_id AND attempt = :attempt
           AND state = 'running' AND lease_until < clock_timestamp()
+        FOR NO KEY UPDATE SKIP LOCKED
+    )
+""")
+_ABANDONED = _put_back("""
+    WITH stuck AS (
+        SELECT id, state, worker FROM jobs
+        WHERE id = ANY(:ids) AND state = 'running' AND worker = :worker
         FOR NO KEY UPDATE SKIP LOCKED
     )
 """)
@@ -157,6 +165,15 @@ def evict(tx: Connection, job_id: UUID, attempt: int, *, message: str) -> bool:
     facts = {"code": "lease_expired", "message": message}
     answer = tx.execute(_SILENT, {"job_id": job_id, "attempt": attempt, **facts})
     return answer.one_or_none() is not None
+
+
+def put_back_abandoned(tx: Connection, job_ids: Collection[UUID], *, worker: str) -> list[UUID]:
+    """Those of the jobs that are running in the worker's name, of which the caller knows that no process of that
+    worker has them any more.
+    """
+    facts = {"code": "child_lost", "message": "The process that ran it has ended."}
+    answer = tx.execute(_ABANDONED, {"ids": list(job_ids), "worker": worker, **facts})
+    return list(answer.scalars())
 
 
 def times_rescued(tx: Connection, job_id: UUID) -> int:

@@ -59,12 +59,13 @@ class Pipeline:
         self.tracer = self._provider.get_tracer("millrace")
 
     def close(self) -> None:
-        """Send what is left. Returns within FLUSH_SECONDS, and at once where nobody takes it."""
+        """Send what is left. Returns within FLUSH_SECONDS; what nobody takes by then is dropped."""
         if not self._exporter.well:
-            return
+            self._exporter.shutdown()
         ending = threading.Thread(target=self._provider.shutdown, name="traces-end", daemon=True)
         ending.start()
         ending.join(FLUSH_SECONDS)
+        self._exporter.shutdown()
 
 
 class _Exporter(SpanExporter):
@@ -76,6 +77,8 @@ class _Exporter(SpanExporter):
             endpoint=whole if whole.endswith(_PATH) else whole + _PATH, timeout=SEND_SECONDS
         )
         self.well = True
+        self._ended = False
+        self._ending = threading.Lock()
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """See SpanExporter."""
@@ -89,5 +92,8 @@ class _Exporter(SpanExporter):
         return result
 
     def shutdown(self) -> None:
-        """See SpanExporter."""
-        self._inner.shutdown()  # type: ignore[no-untyped-call]
+        """See SpanExporter. Whatever comes now, or waits to be tried again, fails at once."""
+        with self._ending:
+            if not self._ended:
+                self._inner.shutdown()  # type: ignore[no-untyped-call]
+            self._ended = True

@@ -26,7 +26,7 @@ from app.logs import cause
 from app.scaling.policy import ScalingPolicy, Seen, Wanted, decide
 from app.server_limits import REFUSED
 from app.settings import Settings, get_settings
-from workers.runtime.vitals import Vitals
+from workers.runtime.vitals import turn_at_the_database
 
 log = structlog.get_logger()
 
@@ -138,9 +138,8 @@ class LagAutoscaler:
         )
         history: list[Wanted] = []
         while True:
-            with Vitals.turn:
+            with turn_at_the_database(engine):
                 history = self.look(engine, history)
-                engine.dispose()
             time.sleep(self._policy.poll_seconds)
 
     def look(self, engine: Engine, history: list[Wanted]) -> list[Wanted]:

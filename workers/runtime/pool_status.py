@@ -10,7 +10,6 @@ from billiard.process import current_process
 from celery import Celery, bootsteps
 from celery.signals import worker_process_init
 from celery.worker import state
-from celery.worker.request import Request
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
@@ -102,16 +101,6 @@ def _resident_bytes(pid: int) -> int:
         return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_BYTES
     except (OSError, ValueError, IndexError):
         return 0
-
-
-class MeteredRequest(Request):
-    """Celery's request, which also counts the children that a hard time limit killed."""
-
-    def on_timeout(self, soft: bool, timeout: float) -> None:
-        """In the main process."""
-        if not soft:
-            metering.timed_out(str(self.name), "hard")
-        super().on_timeout(soft, timeout)
 
 
 class PoolStatus(bootsteps.StartStopStep):

@@ -16,7 +16,7 @@ from app.db import make_engine
 from app.ledger.processes import SECONDS, beat, leave
 from app.logs import cause
 from app.settings import Settings
-from workers.runtime.vitals import Vitals
+from workers.runtime.vitals import turn_at_the_database
 
 log = structlog.get_logger()
 
@@ -64,14 +64,11 @@ class Presence(bootsteps.StartStopStep):
 
     def _say(self, engine: Engine, facts: dict[str, Any], *, slots: int | None) -> None:
         """It is there, with so many slots; None: it has ended."""
-        with Vitals.turn:
-            try:
-                with engine.begin() as tx:
-                    if slots is None:
-                        leave(tx, facts["name"])
-                    else:
-                        beat(tx, role="worker", slots=slots, **facts)
-            except SQLAlchemyError as error:
-                log.info("worker.presence_unsaid", error=cause(error))
-            finally:
-                engine.dispose()
+        try:
+            with turn_at_the_database(engine), engine.begin() as tx:
+                if slots is None:
+                    leave(tx, facts["name"])
+                else:
+                    beat(tx, role="worker", slots=slots, **facts)
+        except SQLAlchemyError as error:
+            log.info("worker.presence_unsaid", error=cause(error))

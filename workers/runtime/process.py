@@ -19,6 +19,7 @@ from celery.signals import (
     worker_init,
     worker_process_init,
     worker_process_shutdown,
+    worker_shutdown,
     worker_shutting_down,
 )
 from kombu.asynchronous import get_event_loop
@@ -26,9 +27,10 @@ from kombu.asynchronous import get_event_loop
 from app.health import Heartbeat
 from app.settings import Settings
 from app.traces import spans
+from workers.runtime.given_back import GivenBack
 from workers.runtime.pool_status import PoolStatus
 from workers.runtime.presence import Presence
-from workers.runtime.vitals import Connected, Vitals
+from workers.runtime.vitals import Connected, Vitals, last_turn
 
 log = structlog.get_logger()
 
@@ -58,9 +60,11 @@ def install(app: Celery, settings: Settings, *, before_exit: Callable[[], None])
     worker_init.connect(prepare_traces, weak=False)
     Drain.seconds = settings.worker_drain_seconds
     worker_shutting_down.connect(Drain.begin)
+    worker_shutdown.connect(last_turn)
     app.steps["worker"].add(LostChildren)
     PoolStatus.install(app, settings)
     Presence.install(app, settings)
+    GivenBack.install(app, settings)
     Vitals.heartbeat = Heartbeat(settings.heartbeat_file)
     app.steps["worker"].add(Liveness)
     app.steps["consumer"].add(Connected)

@@ -20,11 +20,11 @@ from app.traces import spans
 from workers.runtime import metering, soft_limit
 from workers.runtime.executor import Delivery, Disposition, Runtime, execute
 from workers.runtime.lease import LeaseKeeper
+from workers.runtime.message import jobs_of
 
 log = structlog.get_logger()
 
-REQUEST = "workers.runtime.pool_status:MeteredRequest"
-"""What Celery's main process keeps of a message that a child works on."""
+REQUEST = "workers.runtime.request:Request"
 
 
 @lru_cache(maxsize=1)
@@ -84,7 +84,7 @@ def register_task(app: Celery, contract: type[JobContract]) -> None:
 def _run_all(task: Task[Any, Any], kind: str, message: Mapping[str, Any]) -> None:
     """The message's own job, and then its companions."""
     try:
-        first, *companions = _jobs_of(message)
+        first, *companions = jobs_of(message)
     except (TypeError, ValueError):
         log.error("message.without_job", kind=kind)  # noqa: TRY400 - no fault of ours
         raise Reject("no job id", requeue=False) from None
@@ -95,18 +95,6 @@ def _run_all(task: Task[Any, Any], kind: str, message: Mapping[str, Any]) -> Non
         _execute(task, kind, *companion, alone=alone)
     if disposition is Disposition.DEAD_LETTER:
         raise Reject("dead", requeue=False)
-
-
-def _jobs_of(message: Mapping[str, Any]) -> list[tuple[UUID, int]]:
-    """The message's own job and its companions, each with the attempt that it was sent for.
-
-    Raises TypeError or ValueError when there is no making sense of it.
-    """
-    own = (message.get("job_id"), message.get("attempt", 0))
-    return [
-        (UUID(str(job_id)), int(attempt))
-        for job_id, attempt in (own, *message.get("companions", ()))
-    ]
 
 
 def _execute(

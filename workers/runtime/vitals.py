@@ -1,9 +1,12 @@
 """What the worker's main process knows of itself, for who asks whether it is alive and ready."""
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from celery import bootsteps
+from sqlalchemy import Engine
 
 from app.health import NO_ANSWER, NOT_YET, OK, Heartbeat
 
@@ -12,13 +15,35 @@ STUCK_SECONDS = 12.0
 """The loop beats every five."""
 
 
+_TURN = threading.Lock()
+_OVER = threading.Event()
+_LAST_TURN_SECONDS = 2.0
+
+
+@contextmanager
+def turn_at_the_database(engine: Engine) -> Iterator[None]:
+    """One at a time, of the main process's threads, has a connection: so many are planned for it. The engine's
+    is closed again at the end.
+    """
+    with _TURN:
+        try:
+            yield
+        finally:
+            engine.dispose()
+
+
+def last_turn(**_: Any) -> None:
+    """The process is about to end: no thread is to be in the middle of something then."""
+    if not _OVER.is_set():
+        _OVER.set()
+        _TURN.acquire(timeout=_LAST_TURN_SECONDS)
+
+
 class Vitals:
     """Of this process; there is one. `broker` is `ok`, or why not."""
 
     heartbeat = Heartbeat()
     broker: str = NOT_YET
-    turn = threading.Lock()
-    """Held by whoever of the main process has a connection to the database: one at a time is planned."""
 
     @classmethod
     def of_broker(cls) -> str:

@@ -1,0 +1,115 @@
+"""Jobs whose child died, or was ended by a time limit: their message goes back to the broker, which redelivers it
+at once, unless it can't, because the line broke or nobody takes it as redelivered. Then only the end of the
+lease would help, a minute later.
+
+So the main process, which knows that no child of its own runs them any more, looks a second later: a job that is
+still `running` in this worker's name goes back to the outbox. If its message comes after all, whichever is later
+finds nothing to claim.
+"""
+
+import threading
+import time
+from collections.abc import Iterable
+from queue import SimpleQueue
+from typing import Any, Protocol
+from uuid import UUID
+
+import structlog
+from celery import Celery, bootsteps
+from celery.worker import state
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.db import make_engine
+from app.ledger.rescue import put_back_abandoned
+from app.logs import cause
+from app.settings import Settings
+from workers.runtime.message import jobs_of
+from workers.runtime.vitals import turn_at_the_database
+
+log = structlog.get_logger()
+
+GRACE_SECONDS = 1.0
+"""A redelivery takes a few milliseconds, and a new child, where one is waited for, half a second."""
+AGAIN_SECONDS = 0.5
+"""Between two attempts to reach the database."""
+
+
+class Given(Protocol):
+    """A request of Celery's."""
+
+    @property
+    def kwargs(self) -> dict[str, Any]: ...  # noqa: D102
+
+
+class GivenBack(bootsteps.StartStopStep):
+    """Added to the worker; looks after what `expect` is told, in a thread."""
+
+    requires = ("celery.worker.components:Pool",)
+    settings: Settings
+    _told: SimpleQueue[tuple[float, set[UUID]]] = SimpleQueue()
+
+    @classmethod
+    def install(cls, app: Celery, settings: Settings) -> None:
+        """For the app's workers."""
+        cls.settings = settings
+        app.steps["worker"].add(cls)
+
+    @classmethod
+    def expect(cls, request: Given) -> None:
+        """The request's message was given back just now."""
+        jobs = _jobs(request)
+        if jobs:
+            cls._told.put((time.monotonic() + GRACE_SECONDS, jobs))
+
+    def start(self, parent: Any) -> None:
+        """Begin."""
+        threading.Thread(
+            target=self._run, args=(parent.hostname,), name="given-back", daemon=True
+        ).start()
+
+    def _run(self, worker: str) -> None:
+        engine = make_engine(
+            self.settings, pool_size=1, application_name="millrace-worker-given-back"
+        )
+        while True:
+            due, jobs = self._told.get()
+            time.sleep(max(0.0, due - time.monotonic()))
+            while not self._put_back(engine, worker, jobs - _held()):
+                time.sleep(AGAIN_SECONDS)
+
+    def _put_back(self, engine: Engine, worker: str, jobs: set[UUID]) -> bool:
+        """Whether the database could be asked."""
+        if not jobs:
+            return True
+        try:
+            with turn_at_the_database(engine), engine.begin() as tx:
+                abandoned = put_back_abandoned(tx, jobs, worker=worker)
+        except SQLAlchemyError as error:
+            log.info("worker.given_back_unseen", error=cause(error))
+            return False
+        for job_id in abandoned:
+            log.warning("job.rescued", job_id=str(job_id), reason="child_lost")
+        return True
+
+
+def _held() -> set[UUID]:
+    """The jobs of all messages that this worker has, and that a child of its own may therefore run."""
+    while True:
+        try:
+            requests = list(state.reserved_requests)
+        except RuntimeError:  # the event loop has changed it meanwhile
+            continue
+        return set(_all_jobs(requests))
+
+
+def _all_jobs(requests: Iterable[Given]) -> Iterable[UUID]:
+    for request in requests:
+        yield from _jobs(request)
+
+
+def _jobs(request: Given) -> set[UUID]:
+    try:
+        return {job_id for job_id, _ in jobs_of(request.kwargs)}
+    except (TypeError, ValueError, AttributeError):
+        return set()  # a message without a job, or a plain task
