@@ -11,9 +11,10 @@ from rich.table import Table
 
 from tests.chaos.checks import PROMISES, Violation
 from tests.chaos.history import History
-from tests.chaos.journal import Journal
+from tests.chaos.journal import Blow, Journal
 from tests.chaos.recovery import Recovery, felt_for
 
+LONG_SECONDS = 5.0
 SHOWN = 12
 """Violations of each promise that are shown whole."""
 
@@ -63,7 +64,9 @@ class Result:
 
 
 def details(result: Result) -> str:
-    """A JSON line for each fault, in the order in which they ended."""
+    """A JSON line for each fault, in the order in which they ended; for one that was felt long, with the
+    histories of the jobs that it struck.
+    """
     lines = [
         {
             **asdict(blow.fault),
@@ -71,11 +74,20 @@ def details(result: Result) -> str:
             "ended": round(blow.ended - result.journal.began, 2),
             "whole": blow.whole,
             "jobs": [str(job_id) for job_id in blow.jobs],
-            "felt_s": felt_for(result.history, result.journal, blow),
+            "felt_s": (felt := felt_for(result.history, result.journal, blow)),
+            **(
+                {"histories": _histories(result, blow)}
+                if max(felt, default=0) > LONG_SECONDS
+                else {}
+            ),
         }
         for blow in result.journal.blows
     ]
     return "".join(json.dumps(line) + "\n" for line in lines)
+
+
+def _histories(result: Result, blow: Blow) -> dict[str, list[str]]:
+    return {str(job): [str(event) for event in result.history.of(job)] for job in blow.jobs}
 
 
 def show(result: Result, console: Console) -> None:
