@@ -4,11 +4,13 @@ No line holds what customers sent, nor a secret: events are names, what stands b
 types, and of an exception its types and frames, never its message.
 """
 
+import json
 import logging
 import sys
 import traceback
-from collections.abc import Iterator
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping, MutableMapping
+from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar, Token
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -54,7 +56,46 @@ class _Out:
     renderer: structlog.typing.Processor
 
 
-_out = _Out(_Stdout(), structlog.processors.JSONRenderer())
+_encode = json.JSONEncoder(default=str).encode
+_json = structlog.processors.JSONRenderer(serializer=lambda line, **_: _encode(line))
+_out = _Out(_Stdout(), _json)
+Ids = MutableMapping[str, object]
+_ids: ContextVar[Mapping[str, object] | None] = ContextVar("ids", default=None)
+
+
+def bind(ids: Ids) -> Token[Mapping[str, object] | None]:
+    """From here on every line has these ids, and what is put into them later; until `unbind`.
+
+    One variable for all of them: structlog has one for each, which costs every job as much as its line.
+    """
+    outer = _ids.get()
+    if outer:
+        for name, value in outer.items():
+            ids.setdefault(name, value)
+    return _ids.set(ids)
+
+
+def unbind(token: Token[Mapping[str, object] | None]) -> None:
+    """Lines have what they had before."""
+    _ids.reset(token)
+
+
+@contextmanager
+def bound(**ids: object) -> Iterator[None]:
+    """As `bind` and `unbind`, around a block."""
+    token = bind(ids)
+    try:
+        yield
+    finally:
+        unbind(token)
+
+
+def _with_ids(
+    _logger: structlog.typing.WrappedLogger, _method: str, line: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    for name, value in (_ids.get() or {}).items():
+        line.setdefault(name, value)
+    return line
 
 
 def cause(error: BaseException) -> str:
@@ -92,16 +133,14 @@ def configure_logging(settings: Settings) -> None:
     formatter: every job has one.
     """
     shared: list[structlog.typing.Processor] = [
-        structlog.contextvars.merge_contextvars,
+        _with_ids,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _without_message,
     ]
     renderer: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer()
-        if settings.log_json
-        else structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty())
+        _json if settings.log_json else structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty())
     )
     handler = _Stdout()
     handler.setFormatter(

@@ -24,7 +24,7 @@ def apply() -> None:
         for module in (enqueue, outbox, store):
             _forget(module)
     if "logs" in parts:
-        vars(trail).update(bind_contextvars=lambda **_: {}, reset_contextvars=lambda **_: None)
+        vars(trail).update(bind=lambda _: None, unbind=lambda _: None)
 
 
 def _forget(module: ModuleType) -> None:

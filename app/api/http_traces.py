@@ -2,9 +2,9 @@
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from structlog.contextvars import bound_contextvars
 
 from app.api.http_metrics import method_of, route_of
+from app.logs import bound
 from app.traces import spans
 from app.traces.live import failed
 
@@ -38,7 +38,7 @@ class HttpTraces:
                 await send(message)
 
             heard = sending if span.is_recording() else send
-            with bound_contextvars(trace_id=spans.trace_id_of(live.place_of(span))):
+            with bound(trace_id=spans.trace_id_of(live.place_of(span))):
                 try:
                     await self._app(scope, receive, heard)
                 finally:

@@ -6,9 +6,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 from uuid import UUID
 
-from structlog.contextvars import bind_contextvars, reset_contextvars
-
 from app.ledger.store import Claimed
+from app.logs import Ids, bind, unbind
 from app.traces import spans
 
 if TYPE_CHECKING:
@@ -45,7 +44,8 @@ class Trail:
 
     def __init__(self, delivery: Delivered) -> None:
         self._delivery = delivery
-        self._bound: list[dict[str, Token[Any]]] = []
+        self._ids: Ids = {}
+        self._bound: Token[Any] | None = None
         self._span: Span | None = None
         self._token: object = None
         self._live: Live | None = None
@@ -55,14 +55,16 @@ class Trail:
         """Every line has the job's id, its kind and the worker."""
         named = self._delivery
         self._began = time.time_ns()
-        self._bind(job_id=str(named.job_id), kind=named.kind, worker=named.worker)
+        self._ids = {"job_id": str(named.job_id), "kind": named.kind, "worker": named.worker}
+        self._bound = bind(self._ids)
         return self
 
     def claimed(self, job: Claimed) -> None:
         """The job is ours. Again for the same delivery: nothing new."""
-        if len(self._bound) > 1:
+        ids = self._ids
+        if "attempt" in ids:
             return
-        ids = {"tenant_id": str(job.tenant_id), "attempt": job.attempt}
+        ids["tenant_id"], ids["attempt"] = str(job.tenant_id), job.attempt
         traceparent = job.traceparent
         live = spans.live()
         if live is not None:
@@ -84,7 +86,6 @@ class Trail:
             traceparent = live.place_of(self._span)
         if traceparent is not None:
             ids["trace_id"] = str(spans.trace_id_of(traceparent))
-        self._bind(**ids)
 
     def ended(self, outcome: str) -> None:
         """What became of it."""
@@ -97,11 +98,8 @@ class Trail:
         """Lines from here on have none of it."""
         if self._live is not None and self._span is not None:
             self._live.leave(self._span, self._token)
-        for bound in reversed(self._bound):
-            reset_contextvars(**bound)
-
-    def _bind(self, **ids: object) -> None:
-        self._bound.append(dict(bind_contextvars(**ids)))
+        if self._bound is not None:
+            unbind(self._bound)
 
 
 def _facts(job: Claimed, worker: str) -> spans.Facts:
