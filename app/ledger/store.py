@@ -5,6 +5,7 @@ nothing any more. Zero rows changed means LostLease: roll back, acknowledge, sto
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -90,13 +91,16 @@ _PUT_BACK = text("""
     SELECT pg_notify('millrace_outbox', '') FROM moved
 """)
 # By its id alone, as above. Whoever stands still while it holds the row, a stopped process say, loses it.
-_HOLD = text("""
+_HELD = """
     SELECT id, tenant_id, kind, version, queue, payload, attempt + 1, max_attempts, traceparent,
            checkpoint, extract(epoch FROM clock_timestamp() - run_at)::float,
            state, deadline <= clock_timestamp(), clock_timestamp(),
            set_config('idle_in_transaction_session_timeout', '15s', true)
-    FROM jobs WHERE id = :job_id FOR NO KEY UPDATE
-""")
+    FROM jobs
+"""
+_HOLD = text(f"{_HELD} WHERE id = :job_id FOR NO KEY UPDATE")
+# In one order, so that two messages with the same jobs don't wait for each other.
+_HOLD_ALL = text(f"{_HELD} WHERE id = ANY(:job_ids) ORDER BY id FOR NO KEY UPDATE")
 _FINISH_HELD = text("""
     WITH moved AS (
         UPDATE jobs
@@ -114,6 +118,25 @@ _FINISH_HELD = text("""
                 AS step(number, at, event, was, becomes)
     ORDER BY step.number
 """)
+_FINISH_ALL = text("""
+    WITH moved AS (
+        UPDATE jobs
+        SET state = 'succeeded', attempt = held.attempt, worker = :worker, error = NULL,
+            started_at = coalesce(started_at, held.began), finished_at = held.ended
+        FROM unnest(CAST(:job_ids AS uuid[]), CAST(:attempts AS int[]), CAST(:begins AS timestamptz[]),
+                    CAST(:ends AS timestamptz[])) AS held(id, attempt, began, ended)
+        WHERE jobs.id = held.id AND jobs.attempt = held.attempt - 1 AND state = 'queued'
+        RETURNING jobs.id, tenant_id, held.attempt, held.began, held.ended
+    ), landed AS (
+        DELETE FROM in_flight WHERE job_id = ANY(:job_ids)
+    )
+    INSERT INTO job_history (tenant_id, job_id, at, event, from_state, to_state, attempt, worker)
+    SELECT tenant_id, id, step.at, step.event, step.was, step.becomes, attempt, :worker
+    FROM moved CROSS JOIN LATERAL (VALUES (began, 'claim', 'queued', 'running'),
+                                          (ended, 'succeed', 'running', 'succeeded'))
+                                  AS step(at, event, was, becomes)
+    ORDER BY began, id, step.at
+""")
 _HEARTBEAT = text("""
     UPDATE jobs SET lease_until = clock_timestamp() + make_interval(secs => :lease_seconds)
     WHERE id = :job_id AND attempt = :attempt AND state = 'running'
@@ -126,6 +149,7 @@ _CHECKPOINT = text("""
     UPDATE jobs SET checkpoint = CAST(:saved AS jsonb)
     WHERE id = :job_id AND attempt = :attempt AND state = 'running'
 """)
+_LINES_EACH = 2
 _OWNED = text("""
     SELECT EXISTS (
         SELECT FROM jobs WHERE id = :job_id AND attempt = :attempt AND state = 'running')
@@ -204,8 +228,17 @@ def hold(tx: Connection, job_id: UUID, *, worker: str) -> Held | None:
     without `finish_held`, nothing has happened. None when the job isn't queued, or is overdue.
     """
     row = execute_prepared(tx, _HOLD, {"job_id": job_id}).fetchone()
-    if row is None:
-        return None
+    return None if row is None else _held(row, worker)
+
+
+def hold_all(tx: Connection, job_ids: Sequence[UUID], *, worker: str) -> dict[UUID, Held]:
+    """As `hold`, those of the jobs that can be held; by id."""
+    rows = execute_prepared(tx, _HOLD_ALL, {"job_ids": list(job_ids)}).fetchall()
+    held = (_held(row, worker) for row in rows)
+    return {one.job.id: one for one in held if one is not None}
+
+
+def _held(row: Sequence[Any], worker: str) -> Held | None:
     *facts, state, overdue, began, _ = row
     if state != State.QUEUED or overdue:
         return None
@@ -227,6 +260,24 @@ def finish_held(tx: Connection, held: Held) -> None:
     )
     if done.rowcount == 0:
         raise _lost(held.job)
+
+
+def finish_all_held(tx: Connection, done: Sequence[tuple[Held, datetime]]) -> None:
+    """As `finish_held`, several of one worker's, each with its end."""
+    jobs = [held.job for held, _ in done]
+    written = execute_prepared(
+        tx,
+        _FINISH_ALL,
+        {
+            "job_ids": [job.id for job in jobs],
+            "attempts": [job.attempt for job in jobs],
+            "begins": [held.began for held, _ in done],
+            "ends": [end for _, end in done],
+            "worker": done[0][0].worker,
+        },
+    )
+    if written.rowcount != _LINES_EACH * len(jobs):
+        raise LostLease(f"not all of {len(jobs)} held jobs are still this worker's")
 
 
 def settle(

@@ -17,6 +17,7 @@ from workers.runtime.context import Context
 from workers.runtime.executor import Delivery, Disposition, Runtime, execute
 from workers.runtime.lease import LeaseKeeper
 from workers.runtime.registry import Registration, registrations
+from workers.runtime.together import run_together
 
 Ended = Callable[[Connection, Any, Ending], Sequence[JobContract]]
 
@@ -90,3 +91,21 @@ class Worker:
             alone=alone,
         )
         return execute(self.runtime, delivery)
+
+    def deliver_together(
+        self, kind: str, ids: Sequence[UUID], *, redelivered: bool = False
+    ) -> None:
+        """All of them in one message, each for its first time."""
+        deliveries = [
+            Delivery(
+                job_id=job_id,
+                kind=kind,
+                attempt=1,
+                worker="test@here",
+                redelivered=redelivered,
+                alone=False,
+            )
+            for job_id in ids
+        ]
+        for left in run_together(self.runtime, deliveries):
+            execute(self.runtime, left)

@@ -187,6 +187,10 @@ class Context:
         connection = self._open()
         yield connection
         connection.commit()
+        self.committed()
+
+    def committed(self) -> None:
+        """For the runtime: the transaction is, and what was counted counts."""
         for metric, amounts in self._counts:
             metering.count(metric, amounts)
 

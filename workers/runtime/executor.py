@@ -111,7 +111,7 @@ def execute(runtime: Runtime, delivery: Delivery) -> Disposition:
 def _execute(runtime: Runtime, delivery: Delivery, trail: Trail) -> Disposition:
     began = time.monotonic()
     try:
-        brief = _run_brief(runtime, delivery, trail) if _is_brief(delivery) else None
+        brief = _run_brief(runtime, delivery, trail) if is_brief(delivery) else None
         done = brief or _run(runtime, delivery, trail)
     except LostLease:
         _fruitless(delivery, trail, "lost_lease")
@@ -143,7 +143,7 @@ def _fruitless(delivery: Delivery, trail: Trail, outcome: str) -> None:
     trail.ended(outcome)
 
 
-def _is_brief(delivery: Delivery) -> bool:
+def is_brief(delivery: Delivery) -> bool:
     """Whether to try it in one transaction. A message that comes back may have killed its worker, and
     then its attempts are counted before they run.
     """
@@ -161,11 +161,13 @@ def _run_brief(
             if held is None or held.job.kind != delivery.kind:
                 return None
             trail.claimed(held.job)
-            verdict = _judge(runtime, _context(runtime, held.job, connection=tx))
+            context = context_of(runtime, held.job, connection=tx)
+            verdict = judge(runtime, context)
             if isinstance(verdict.outcome, Done):
-                _enqueue_children(tx, held.job, verdict.outcome.then)
+                enqueue_children(tx, held.job, verdict.outcome.then)
                 store.finish_held(tx, held)
                 tx.commit()
+                context.committed()
                 return held.job, verdict.outcome
         except (OperationalError, InterfaceError):
             return None  # whether it was recorded or not, the claim will see
@@ -191,7 +193,7 @@ def _run(runtime: Runtime, delivery: Delivery, trail: Trail) -> tuple[Claimed, O
     if job is None:
         return None
     trail.claimed(job)
-    context = _context(runtime, job)
+    context = context_of(runtime, job)
     try:
         with runtime.leases.keep(context):
             return job, _attempt(runtime, context)
@@ -214,7 +216,8 @@ def _claim(runtime: Runtime, delivery: Delivery, *, again: bool) -> Claimed | No
         )
 
 
-def _context(runtime: Runtime, job: Claimed, *, connection: Connection | None = None) -> Context:
+def context_of(runtime: Runtime, job: Claimed, *, connection: Connection | None = None) -> Context:
+    """What the job's handler gets; `connection` is its transaction, where there is one already."""
     registration = registrations().get(job.kind)
     return Context(
         job,
@@ -231,7 +234,7 @@ def _attempt(runtime: Runtime, context: Context) -> Outcome:
     """Run the handler and settle; whatever goes wrong is settled in a transaction of its own."""
     job = context.job
     try:
-        verdict = _judge(runtime, context)
+        verdict = judge(runtime, context)
         if isinstance(verdict.outcome, (Done, Snooze, Cancel)):
             with context.settling() as tx:
                 _settle(tx, job, verdict.outcome)
@@ -248,7 +251,7 @@ def _attempt(runtime: Runtime, context: Context) -> Outcome:
     return _fail(runtime, job, verdict)
 
 
-def _judge(runtime: Runtime, context: Context) -> Verdict:
+def judge(runtime: Runtime, context: Context) -> Verdict:
     """Run the handler and say what came of it. Raises LostLease and LockBusy."""
     job = context.job
     try:
@@ -293,7 +296,7 @@ def _resolve(job: Claimed) -> tuple[Registration, JobContract]:
 def _settle(tx: Connection, job: Claimed, outcome: Done | Snooze | Cancel) -> None:
     match outcome:
         case Done(then):
-            _enqueue_children(tx, job, then)
+            enqueue_children(tx, job, then)
             store.settle(tx, job, Event.SUCCEED)
         case Snooze(seconds, reason, code):
             why = None if reason is None else job_error(code, reason)
@@ -357,7 +360,8 @@ def _die(tx: Connection, aftermaths: Aftermaths, job: Claimed, error: JobError) 
     record_death(tx, job.id, job.kind, error)
 
 
-def _enqueue_children(tx: Connection, job: Claimed, children: Sequence[Flow]) -> None:
+def enqueue_children(tx: Connection, job: Claimed, children: Sequence[Flow]) -> None:
+    """What a job that is done has follow."""
     if children:
         enqueue_flows(tx, job.tenant_id, children, parent_id=job.id, traceparent=job.traceparent)
 

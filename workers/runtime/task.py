@@ -21,6 +21,7 @@ from workers.runtime import metering, soft_limit
 from workers.runtime.executor import Delivery, Disposition, Runtime, execute
 from workers.runtime.lease import LeaseKeeper
 from workers.runtime.message import jobs_of
+from workers.runtime.together import run_together
 
 log = structlog.get_logger()
 
@@ -89,20 +90,19 @@ def _run_all(task: Task[Any, Any], kind: str, message: Mapping[str, Any]) -> Non
         log.error("message.without_job", kind=kind)  # noqa: TRY400 - no fault of ours
         raise Reject("no job id", requeue=False) from None
     alone = not companions
-    disposition = _execute(task, kind, *first, alone=alone)
-    for companion in companions:
-        # A companion's death is in the ledger; the message is the first job's, and follows that.
-        _execute(task, kind, *companion, alone=alone)
-    if disposition is Disposition.DEAD_LETTER:
+    deliveries = [_delivery(task, kind, *one, alone=alone) for one in (first, *companions)]
+    left = run_together(runtime(), deliveries)
+    dispositions = {one.job_id: _execute(one) for one in left}
+    # A companion's death is in the ledger; the message is the first job's, and follows that.
+    if dispositions.get(deliveries[0].job_id) is Disposition.DEAD_LETTER:
         raise Reject("dead", requeue=False)
 
 
-def _execute(
+def _delivery(
     task: Task[Any, Any], kind: str, job_id: UUID, attempt: int, *, alone: bool
-) -> Disposition:
-    """Run one job. Gives the message back, with all that is left of it, when the database stays away."""
+) -> Delivery:
     info = task.request.delivery_info or {}
-    delivery = Delivery(
+    return Delivery(
         job_id=job_id,
         kind=kind,
         attempt=attempt,
@@ -111,6 +111,10 @@ def _execute(
         traceparent=task.request.get("traceparent"),
         alone=alone,
     )
+
+
+def _execute(delivery: Delivery) -> Disposition:
+    """Run one job. Gives the message back, with all that is left of it, when the database stays away."""
     disposition = execute(runtime(), delivery)
     if disposition is Disposition.GIVE_BACK:
         raise Reject("the database is away", requeue=True)

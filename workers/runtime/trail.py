@@ -1,6 +1,7 @@
 """What an attempt leaves behind: the ids in its log lines, and its span."""
 
 import time
+from collections.abc import Mapping
 from contextvars import Token
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
@@ -86,6 +87,11 @@ class Trail:
             traceparent = live.place_of(self._span)
         if traceparent is not None:
             ids["trace_id"] = str(spans.trace_id_of(traceparent))
+
+    @property
+    def ids(self) -> Mapping[str, object]:
+        """What the attempt's lines have."""
+        return self._ids
 
     def ended(self, outcome: str) -> None:
         """What became of it."""

@@ -1,0 +1,175 @@
+"""Brief jobs of one message: one transaction for all of them, if all are done; else each for itself."""
+
+import threading
+from collections.abc import Callable
+from typing import ClassVar
+from uuid import UUID
+
+import pytest
+from sqlalchemy import Engine, text
+
+from app.aftermath import AFTERMATHS
+from app.ledger.cancel import cancel
+from app.ledger.contract import JobContract, JobSpec
+from app.ledger.retry import RetryPolicy
+from tests.support.customers import Customer
+from tests.support.jobs import (
+    UrgentNote,
+    add_queued,
+    assert_lawful,
+    children,
+    count,
+    events,
+    job_facts,
+)
+from tests.support.runtime import Worker
+from workers.runtime.context import Context
+from workers.runtime.outcome import Dead, Done, Outcome, Snooze
+
+KIND = "test.brief_together"
+ONCE = ["enqueue", "dispatch", "claim", "succeed"]
+EFFECT = text("INSERT INTO locks (tenant_id, name) VALUES (:tenant_id, :name)")
+
+
+class Small(JobContract):
+    spec: ClassVar[JobSpec] = JobSpec(
+        kind=KIND,
+        retry=RetryPolicy(attempts=3, base_seconds=1, jitter=False),
+        soft_seconds=5,
+        hard_seconds=10,
+        brief=True,
+        together=8,
+    )
+
+    name: str
+
+
+class Jobs:
+    """Five of them, and what their handler did: transactions by job, in the order of the runs."""
+
+    def __init__(self, worker: Worker, engine: Engine, tenant: Customer) -> None:
+        self.ids = [add_queued(engine, tenant.id, Small(name=f"n{n}")) for n in range(5)]
+        self.runs: list[tuple[UUID, int]] = []
+        self.does: dict[UUID, Callable[[Context], Outcome]] = {}
+        worker.handle(Small, self._handle)
+
+    def _handle(self, ctx: Context, job: JobContract) -> Outcome:
+        assert isinstance(job, Small)
+        with ctx.transaction() as tx:
+            tx.execute(EFFECT, {"tenant_id": ctx.tenant_id, "name": job.name})
+            number = tx.execute(text("SELECT pg_current_xact_id()::text::bigint")).scalar_one()
+        self.runs.append((ctx.job.id, number))
+        does = self.does.get(ctx.job.id)
+        return Done() if does is None else does(ctx)
+
+    @property
+    def transactions(self) -> set[int]:
+        return {number for _, number in self.runs}
+
+
+@pytest.fixture
+def jobs(worker: Worker, engine: Engine, tenant: Customer) -> Jobs:
+    return Jobs(worker, engine, tenant)
+
+
+def assert_all_done_once(engine: Engine, ids: list[UUID]) -> None:
+    assert [events(engine, job_id) for job_id in ids] == [ONCE] * len(ids)
+    assert {(job_facts(engine, i).state, job_facts(engine, i).attempt) for i in ids} == {
+        ("succeeded", 1)
+    }
+
+
+def test_they_are_claimed_and_done_in_one_commit(
+    worker: Worker, engine: Engine, jobs: Jobs
+) -> None:
+    jobs.does[jobs.ids[1]] = lambda _: Done(then=[UrgentNote()])
+    worker.deliver_together(KIND, jobs.ids)
+    assert [job_id for job_id, _ in jobs.runs] == jobs.ids
+    assert len(jobs.transactions) == 1
+    assert_all_done_once(engine, jobs.ids)
+    assert (count(engine, "locks"), count(engine, "in_flight")) == (5, 0)
+    assert [children(engine, job_id) for job_id in jobs.ids] == [[], ["test.urgent"], [], [], []]
+    assert_lawful(engine)
+    with engine.connect() as tx:
+        spans = tx.execute(text("SELECT started_at, finished_at FROM jobs WHERE attempt = 1")).all()
+    begins, ends = sorted(one for one, _ in spans), sorted(one for _, one in spans)
+    assert all(end <= begin for end, begin in zip(ends, begins[1:], strict=False)), "one by one"
+    worker.deliver_together(KIND, jobs.ids)
+    assert count(engine, "locks") == 5
+
+
+@pytest.mark.parametrize(
+    ("bad", "event", "effects"),
+    [(Dead("never"), "die", 4), (Snooze(5), "snooze", 5), (None, "retry", 4)],
+)
+def test_where_one_is_not_done_each_runs_for_itself(
+    worker: Worker, engine: Engine, jobs: Jobs, bad: Outcome | None, event: str, effects: int
+) -> None:
+    def fail(_: Context) -> Outcome:
+        if bad is None:
+            raise ValueError("oops")
+        return bad
+
+    jobs.does[jobs.ids[2]] = fail
+    worker.deliver_together(KIND, jobs.ids)
+    assert events(engine, jobs.ids[2]) == ["enqueue", "dispatch", "claim", event]
+    assert job_facts(engine, jobs.ids[2]).attempt == 1
+    assert_all_done_once(engine, [*jobs.ids[:2], *jobs.ids[3:]])
+    assert count(engine, "locks") == effects
+    assert_lawful(engine)
+
+
+def test_one_that_was_cancelled_is_left_out(
+    worker: Worker, engine: Engine, tenant: Customer, jobs: Jobs
+) -> None:
+    with engine.begin() as tx:
+        cancel(tx, AFTERMATHS, tenant.id, jobs.ids[3], reason="for a test")
+    worker.deliver_together(KIND, jobs.ids)
+    rest = [*jobs.ids[:3], jobs.ids[4]]
+    assert [job_id for job_id, _ in jobs.runs] == rest
+    assert len(jobs.transactions) == 1
+    assert_all_done_once(engine, rest)
+    assert job_facts(engine, jobs.ids[3]).state == "cancelled"
+
+
+def test_a_message_that_comes_back_runs_them_one_by_one(
+    worker: Worker, engine: Engine, jobs: Jobs
+) -> None:
+    worker.deliver_together(KIND, jobs.ids, redelivered=True)
+    assert len(jobs.transactions) == 5
+    assert_all_done_once(engine, jobs.ids)
+
+
+def test_a_connection_that_breaks_in_the_middle_costs_nobody_an_effect(
+    worker: Worker, engine: Engine, jobs: Jobs
+) -> None:
+    def break_once(ctx: Context) -> Outcome:
+        if len(jobs.transactions) == 1:
+            with ctx.transaction() as tx:
+                tx.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
+        return Done()
+
+    jobs.does[jobs.ids[4]] = break_once
+    worker.deliver_together(KIND, jobs.ids)
+    assert_all_done_once(engine, jobs.ids)
+    assert count(engine, "locks") == 5
+    assert_lawful(engine)
+
+
+def test_two_messages_with_the_same_jobs_have_one_effect(
+    worker: Worker, engine: Engine, jobs: Jobs
+) -> None:
+    """In opposite orders: whoever comes second waits for the first, and finds nothing to do."""
+    met = threading.Barrier(2)
+
+    def deliver(ids: list[UUID]) -> None:
+        met.wait(20)
+        worker.deliver_together(KIND, ids)
+
+    both = [threading.Thread(target=deliver, args=(ids,)) for ids in (jobs.ids, jobs.ids[::-1])]
+    for thread in both:
+        thread.start()
+    for thread in both:
+        thread.join(20)
+    assert_all_done_once(engine, jobs.ids)
+    assert count(engine, "locks") == 5
