@@ -37,7 +37,7 @@ from bench.throughput import (
 from bench.throughput_row import CREATE
 from infra.local.system import LocalSystem
 
-JOBS = 4000
+JOBS = 10_000
 ROUNDS = 5
 FEWER_ROUNDS = 2
 """For the sides that are beside the point."""

@@ -129,13 +129,15 @@ _FINISH_ALL = text("""
         RETURNING jobs.id, tenant_id, held.attempt, held.began, held.ended
     ), landed AS (
         DELETE FROM in_flight WHERE job_id = ANY(:job_ids)
+    ), logged AS (
+        INSERT INTO job_history (tenant_id, job_id, at, event, from_state, to_state, attempt, worker)
+        SELECT tenant_id, id, step.at, step.event, step.was, step.becomes, attempt, :worker
+        FROM moved CROSS JOIN LATERAL (VALUES (began, 'claim', 'queued', 'running'),
+                                              (ended, 'succeed', 'running', 'succeeded'))
+                                      AS step(at, event, was, becomes)
+        ORDER BY began, step.at
     )
-    INSERT INTO job_history (tenant_id, job_id, at, event, from_state, to_state, attempt, worker)
-    SELECT tenant_id, id, step.at, step.event, step.was, step.becomes, attempt, :worker
-    FROM moved CROSS JOIN LATERAL (VALUES (began, 'claim', 'queued', 'running'),
-                                          (ended, 'succeed', 'running', 'succeeded'))
-                                  AS step(at, event, was, becomes)
-    ORDER BY began, id, step.at
+    SELECT count(*) FROM moved
 """)
 _HEARTBEAT = text("""
     UPDATE jobs SET lease_until = clock_timestamp() + make_interval(secs => :lease_seconds)
@@ -149,7 +151,6 @@ _CHECKPOINT = text("""
     UPDATE jobs SET checkpoint = CAST(:saved AS jsonb)
     WHERE id = :job_id AND attempt = :attempt AND state = 'running'
 """)
-_LINES_EACH = 2
 _OWNED = text("""
     SELECT EXISTS (
         SELECT FROM jobs WHERE id = :job_id AND attempt = :attempt AND state = 'running')
@@ -276,7 +277,7 @@ def finish_all_held(tx: Connection, done: Sequence[tuple[Held, datetime]]) -> No
             "worker": done[0][0].worker,
         },
     )
-    if written.rowcount != _LINES_EACH * len(jobs):
+    if written.fetchone() != (len(jobs),):
         raise LostLease(f"not all of {len(jobs)} held jobs are still this worker's")
 
 
