@@ -6,6 +6,7 @@ a million-row import waits on `default`, whose queue is paused so that all its p
 what becomes of it while the import runs: then the jobs share the cores with it, and no queue can help that.
 """
 
+import os
 import random
 import time
 from collections.abc import Iterator, Sequence
@@ -62,6 +63,7 @@ def run() -> Result:
     notes: dict[str, Any] = {"urgent_jobs": URGENT, "low_jobs": WAITING, "import_rows": ROWS}
     seconds: dict[str, list[float]] = {"idle": [], "backlog": [], "import_running": []}
     with LocalSystem(HOME, programs=servers, say=print) as system:
+        os.environ.update(system.settings)
         engine = make_engine(Settings.of(system.settings), pool_size=2, application_name="bench")
         make_storage(Settings.of(system.settings)).ensure_bucket()
         on = Stage(system, engine, make_tenant(system, "bench", email="bench@example.com"))

@@ -4,7 +4,8 @@ The jobs and the way of timing are `throughput`'s. Each round starts the system 
 sides take turns at being first. "Ours" counts, and is scraped in every round; it writes its log lines as JSON,
 at the level of production; and it keeps each job's history. The baseline is the same code with the metrics'
 port at 0, no line below CRITICAL, and statements from which the history's rows were taken out
-(`overhead_switches`). Further sides leave out one part each, or trace all or some of the jobs.
+(`overhead_switches`). Further sides leave out one part each, or trace all or some of the jobs, or have them travel
+together, sixteen to a message: what a line and a history cost is then a larger share of less.
 """
 
 import os
@@ -37,11 +38,12 @@ from bench.throughput import (
 from bench.throughput_row import CREATE
 from infra.local.system import LocalSystem
 
-JOBS = 10_000
+JOBS = 5_000
 ROUNDS = 5
 FEWER_ROUNDS = 2
 """For the sides that are beside the point."""
 ALL, NONE = "with all", "with none"
+TOGETHER = "InsertRow"
 QUIET = {"MILLRACE_LOG_LEVEL": "CRITICAL"}
 METERED = ("dispatcher", "worker-default")
 
@@ -50,8 +52,15 @@ class Watched(Ours):
     """Ours, with metrics or without, and with the environment that says what else is left out."""
 
     def __init__(
-        self, system: LocalSystem, engine: Engine, environment: Environment, *, metrics: bool
+        self,
+        system: LocalSystem,
+        engine: Engine,
+        environment: Environment,
+        *,
+        metrics: bool,
+        kind: str = Ours.kind,
     ) -> None:
+        self.kind = kind
         self.ports = {name: system.ports[f"metrics-{name}"] for name in METERED if metrics}
         super().__init__(system, engine, environment, self.ports)
 
@@ -92,18 +101,21 @@ def run() -> Result:
 
 
 def _sides(system: LocalSystem, engine: Engine, endpoint: str) -> Mapping[str, Watched]:
-    def side(environment: Environment, *, metrics: bool = True) -> Watched:
-        return Watched(system, engine, environment, metrics=metrics)
+    def side(environment: Environment, *, metrics: bool = True, kind: str = Ours.kind) -> Watched:
+        return Watched(system, engine, environment, metrics=metrics, kind=kind)
 
     def tracing(ratio: str) -> Environment:
         return {"MILLRACE_OTLP_ENDPOINT": endpoint, "MILLRACE_TRACE_RATIO": ratio}
 
+    nothing = {**QUIET, WITHOUT: "history,logs"}
     return {
         ALL: side({}),
-        NONE: side({**QUIET, WITHOUT: "history,logs"}, metrics=False),
+        NONE: side(nothing, metrics=False),
         "without metrics": side({}, metrics=False),
         "without logs": side({**QUIET, WITHOUT: "logs"}),
         "without history": side({WITHOUT: "history"}),
+        "together, with all": side({}, kind=TOGETHER),
+        "together, with none": side(nothing, metrics=False, kind=TOGETHER),
         "and 1 % traced": side(tracing("0.01")),
         "and 10 % traced": side(tracing("0.1")),
         "and all traced": side(tracing("1")),

@@ -4,7 +4,8 @@ Both insert the same row from two children of a prefork pool, each acknowledging
 and database, with fsync on. The work is put in beforehand: ours into the outbox while the dispatcher
 is stopped, the baseline's into its queue while its worker is. Timed from the signal that lets them go to
 the last row, by the database's clock. Ours is the whole path: outbox, dispatcher, broker, claim,
-handler, settle. What each part costs is measured in rounds of their own.
+handler, settle; each job in a message of its own, as the baseline's. What each part costs, and what is gained where
+jobs travel together, is measured in rounds of their own.
 """
 
 import os
@@ -46,6 +47,10 @@ ROUNDS = 5
 CHILDREN = 2
 HOME = Path(".local/bench")
 TABLES = "bench_rows, jobs, job_history, outbox, in_flight"
+OTHERS = {
+    "ratio_with_a_claim_committed_first": "InsertRowAlone",
+    "ratio_sixteen_together": "InsertRow",
+}
 Environment = Mapping[str, str]
 Cost = dict[str, int]
 """Microseconds of CPU per job, by part of the system."""
@@ -91,7 +96,7 @@ class Ours(Side):
     """The product as it is, and one more kind of job."""
 
     held = "dispatcher"
-    kind = "InsertRow"
+    kind = "InsertRowBrief"
     """The contract's name in `bench.throughput_ours`."""
 
     def starts(self) -> Sequence[Program]:
@@ -153,11 +158,11 @@ def run() -> Result:
             tx.execute(CREATE)
             tx.execute(text(f"TRUNCATE {TABLES}"))
         ours, stock = Ours(system, engine), Stock(system, engine)
-        runs, alone, cpu = _rounds(ours, stock)
+        runs, others, cpu = _rounds(ours, stock)
         sides = {"ours": Ours, "stock": Stock}
         notes = {
             "jobs": JOBS,
-            "ratio_with_a_message_each": round(median(alone), 3),
+            **{name: round(median(ratios), 3) for name, ratios in others.items()},
             "cpu_us_per_job": cpu,
             "child_us_per_job": {
                 name: _stages(kind, system, engine) for name, kind in sides.items()
@@ -170,7 +175,7 @@ def run() -> Result:
     return Result(
         name="throughput",
         unit="jobs/s",
-        goal=0.8,
+        goal=1.0,
         baseline_is="stock Celery, acks late, the same insert",
         runs=runs,
         notes=notes,
@@ -179,11 +184,11 @@ def run() -> Result:
 
 def _rounds(
     ours: Ours, stock: Side
-) -> tuple[list[tuple[float, float]], list[float], dict[str, Cost]]:
-    """The rates of each round, the ratio with a message for each job, and each side's median CPU."""
+) -> tuple[list[tuple[float, float]], dict[str, list[float]], dict[str, Cost]]:
+    """The rates of each round, the ratios of our other kinds, and each side's median CPU."""
     console = Console()
     runs: list[tuple[float, float]] = []
-    alone: list[float] = []
+    others: dict[str, list[float]] = {name: [] for name in OTHERS}
     costs: dict[Side, list[Cost]] = {ours: [], stock: []}
     with running(ours), running(stock):
         for side in (ours, stock):
@@ -194,13 +199,13 @@ def _rounds(
                 rates[side], cost = measure(side, JOBS)
                 costs[side].append(cost)
             runs.append((rates[ours], rates[stock]))
-            ours.kind = "InsertRowAlone"
-            alone.append(measure(ours, JOBS)[0] / rates[stock])
-            ours.kind = "InsertRow"
+            for name, ours.kind in OTHERS.items():
+                others[name].append(measure(ours, JOBS)[0] / rates[stock])
+            ours.kind = Ours.kind
             console.print(
                 f"round {number + 1}: {runs[-1][0]:,.0f} against {runs[-1][1]:,.0f} jobs/s"
             )
-    return runs, alone, {"ours": median_cost(costs[ours]), "stock": median_cost(costs[stock])}
+    return runs, others, {"ours": median_cost(costs[ours]), "stock": median_cost(costs[stock])}
 
 
 def median_cost(costs: Sequence[Cost]) -> Cost:

@@ -1,4 +1,4 @@
-"""The product's Celery application with two more kinds of job: insert a row."""
+"""The product's Celery application with more kinds of job: each inserts a row."""
 
 from dataclasses import replace
 from typing import ClassVar
