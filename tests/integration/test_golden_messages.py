@@ -18,8 +18,8 @@ from tests.support.jobs import Note, add, add_queued, job_facts
 from tests.support.runtime import Worker
 from workers.runtime.context import Context
 from workers.runtime.executor import Delivery, Disposition, execute
+from workers.runtime.message import jobs_of
 from workers.runtime.outcome import Done, Outcome
-from workers.runtime.task import _jobs_of
 
 RECORDED = [one for kind in load(ROOT / FOLDER).values() for one in kind.values()]
 
@@ -52,7 +52,7 @@ def test_an_old_message_runs_its_job(
 
     worker.handle(CATALOG[golden.kind], handler)
     arguments: dict[str, Any] = json.loads(golden.message["body"])[1]
-    ((job_id, attempt), *_) = _jobs_of(arguments)
+    ((job_id, attempt), *_) = jobs_of(arguments)
     put(engine, tenant.id, golden, job_id)
     delivery = Delivery(
         job_id=job_id,
