@@ -1,6 +1,8 @@
 """Jobs that nobody will bring any further, put back into the outbox. Small batches; rows that somebody
 holds are skipped, so that any number of rescuers may run.
 
+It is due since when it was before: its turn had come already, and it doesn't go to the end of its tenant's line.
+
 A rescue that was not needed does no harm: the claim makes a second message harmless, and an attempt
 that lost its job can't commit.
 """
@@ -12,7 +14,7 @@ from sqlalchemy import Connection, TextClause, text
 
 _PUT_BACK = """
     , moved AS (
-        UPDATE jobs SET state = 'scheduled', lease_until = NULL, run_at = clock_timestamp()
+        UPDATE jobs SET state = 'scheduled', lease_until = NULL
         FROM stuck WHERE jobs.id = stuck.id
         RETURNING jobs.id, jobs.tenant_id, jobs.queue, jobs.run_at, jobs.attempt, stuck.state,
                   stuck.worker

@@ -11,7 +11,7 @@ from app.housekeeping.timekeeper import Timekeeper
 from app.ids import new_id
 from app.ledger import store
 from app.ledger.contract import JobContract
-from app.ledger.outbox import mark_queued
+from app.ledger.outbox import mark_queued, take_due
 from app.ledger.rescue import drop_orphans, rescue_expired_leases, rescue_unheard
 from app.ledger.state import Event
 from app.settings import Settings
@@ -69,6 +69,17 @@ class TestExpiredLease:
         assert children(engine, first.id) == ["test.lazy"]
         assert events(engine, first.id)[2:] == ["claim", "rescue", "dispatch", "claim", "succeed"]
         assert assert_lawful(engine) == 2
+
+    def test_it_does_not_go_to_the_end_of_its_tenant_s_line(
+        self, engine: Engine, tenant: Customer
+    ) -> None:
+        first = running(engine, tenant.id, Note())
+        rest = [add(engine, tenant.id, Note()) for _ in range(3)]
+        backdate(engine, first.id, seconds=61)
+        assert expired(engine) == [first.id]
+        with engine.begin() as tx:
+            due = take_due(tx, batch=3)
+        assert [job.id for job in due] == [first.id, *rest[:2]]
 
     def test_a_lease_that_runs_is_left_alone(self, engine: Engine, tenant: Customer) -> None:
         job = running(engine, tenant.id, Note())
