@@ -3,8 +3,8 @@ r"""Export: a million contacts through the public API into a finished CSV object
 The baseline is psql's `\copy (SELECT the same columns) TO` a local file: C, and no order. What a program of this language would
 write, COPY by the driver row by row into a local file, is a note. Ours also counts the rows, finds every attribute, orders by
 the key, guards each cell against spreadsheets, hashes, and stores in S3; its time is from the order to the finished export.
-"At one moment" is the same with `one_moment`, by one job; each round does all in turn. How our processes grow is
-looked at in an export of its own, since looking takes a good part of a core.
+Each round does all in turn. How our processes grow is looked at in an export of its own, since looking takes a good part of a
+core.
 """
 
 import resource
@@ -55,7 +55,6 @@ def run() -> Result:
     growth: dict[str, dict[str, float]] = {}
     others: dict[str, float] = {}
     by_driver: list[int] = []
-    at_one_moment: list[int] = []
     cpu: list[dict[str, float]] = []
     with stage() as on:
         on.empty()
@@ -67,7 +66,6 @@ def run() -> Result:
             by_driver.append(round(ROWS / _driver(on, out)))
             with _cpu(on) as of_psql:
                 baseline = ROWS / _psql(on, _BASELINE.format(query=_query(on), path=out))
-            at_one_moment.append(round(ROWS / _export(on, "csv", one_moment=True)))
             with _cpu(on) as spent:
                 ours = ROWS / _export(on, "csv")
             cpu.append({**spent, "all of psql's": round(sum(of_psql.values()), 2)})
@@ -90,7 +88,6 @@ def run() -> Result:
         notes={
             "rows": ROWS,
             "driver_rows_per_second": by_driver,
-            "at_one_moment_rows_per_second": at_one_moment,
             "cpu_seconds": cpu,
             "watched_rows_per_second": others,
             "memory_growth_mb": growth,
@@ -132,14 +129,12 @@ def _of_children() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def _export(on: Stage, file_format: str, **wanted: object) -> float:
+def _export(on: Stage, file_format: str) -> float:
     """Seconds from the order to the finished export of all rows."""
     pause = threading.Event()
     with on.client() as client:
         began = time.perf_counter()
-        answer = client.post(
-            "/v1/exports", json={"target": "contacts", "format": file_format, **wanted}
-        )
+        answer = client.post("/v1/exports", json={"target": "contacts", "format": file_format})
         answer.raise_for_status()
         while True:
             state = client.get(answer.headers["Location"]).json()

@@ -6,6 +6,8 @@ connection goes to the same server and reads in the same snapshot.
 
 import asyncio
 from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
+from queue import Queue
 from typing import Any
 from urllib.parse import urlencode
 
@@ -14,8 +16,10 @@ from sqlalchemy import Connection, text
 
 from app.db import driver_connection
 
-BLOCK_BYTES = 4 * 1024 * 1024
-"""About so much of the rows is in memory at once, as CSV; of Parquet it is a row group."""
+BLOCK_BYTES = 1024 * 1024
+"""About so much of the rows comes at once, as CSV. More is slower: a processor's caches hold so much."""
+BLOCKS_AHEAD = 4
+"""So many are read while one is written: the server sends on meanwhile."""
 _CONNECT_SECONDS = 5.0
 _TLS = ("sslmode", "sslrootcert", "sslcert", "sslkey", "sslpassword", "sslcrl")
 _EXPORT = text("SELECT pg_export_snapshot()")
@@ -24,22 +28,26 @@ _EXPORT = text("SELECT pg_export_snapshot()")
 def copy_blocks(tx: Connection, query: str) -> Generator[bytes]:
     """The rows of the query as CSV, whole rows of about BLOCK_BYTES, each with a line feed at its end.
 
-    `tx` is REPEATABLE READ and stays open meanwhile. Nothing is read ahead of a block that is asked for but
-    what the system's buffers hold. Close the iterator, and the connection is gone; the server then ends the
-    statement. Raises asyncpg's errors and OSError.
+    `tx` is REPEATABLE READ and stays open meanwhile. A thread reads, BLOCKS_AHEAD of the block that is asked
+    for. Close the iterator, and the connection is gone; the server then ends the statement. Raises asyncpg's
+    errors and OSError.
     """
     snapshot = tx.execute(_EXPORT).scalar_one()
-    with asyncio.Runner() as runner:
+    blocks: Queue[bytes | None] = Queue(BLOCKS_AHEAD)
+    with (
+        asyncio.Runner() as runner,
+        ThreadPoolExecutor(1, thread_name_prefix="export-copy") as pool,
+    ):
         connection = runner.run(_connect(driver_connection(tx), snapshot))
-        blocks: asyncio.Queue[bytes | None] = asyncio.Queue()
-        copying = runner.get_loop().create_task(_copy(connection, query, blocks))
+        copying = pool.submit(runner.run, _copy(connection, query, blocks))
         try:
-            while (block := runner.run(blocks.get())) is not None:
-                yield block
-            runner.run(_raise(copying))
-        finally:
-            connection.terminate()
-            runner.run(_end(copying))
+            yield from iter(blocks.get, None)
+        except BaseException:
+            runner.get_loop().call_soon_threadsafe(connection.terminate)
+            for _ in iter(blocks.get, None):
+                pass  # the thread may be waiting for room
+            raise
+        copying.result()
 
 
 async def _connect(other: Driver, snapshot: str) -> Any:
@@ -75,27 +83,20 @@ async def _connect(other: Driver, snapshot: str) -> Any:
     return connection
 
 
-async def _copy(connection: Any, query: str, blocks: asyncio.Queue[bytes | None]) -> None:
-    """Put the blocks, and None at the end of any kind."""
+async def _copy(connection: Any, query: str, blocks: Queue[bytes | None]) -> None:
+    """Put the blocks, and None at the end of any kind. To wait for room holds up the server, as it should."""
     held = bytearray()
 
     async def take(rows: bytes) -> None:
         held.extend(rows)
         if len(held) >= BLOCK_BYTES:
-            blocks.put_nowait(bytes(held))
+            blocks.put(bytes(held))
             held.clear()
 
     try:
         await connection.copy_from_query(query, output=take, format="csv")
         if held:
-            blocks.put_nowait(bytes(held))
+            blocks.put(bytes(held))
     finally:
-        blocks.put_nowait(None)
-
-
-async def _raise(task: asyncio.Task[None]) -> None:
-    await task
-
-
-async def _end(task: asyncio.Task[None]) -> None:
-    await asyncio.gather(task, return_exceptions=True)
+        connection.terminate()
+        blocks.put(None)

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from tempfile import TemporaryDirectory
@@ -13,11 +13,14 @@ from app.errors import Unprocessable
 from app.exports.order import Format
 from app.exports.rows import Column
 from app.exports.tables import Kind
+from app.tabular.guarded_rows import guard_rows
 from app.tabular.spreadsheet import csv_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+ROW_GROUP_BYTES = 4 * 1024 * 1024
+"""Of a row group of Parquet, as CSV."""
 SHEET_ROWS = 1_048_576
 MAX_CELL_CHARS = 32_767
 """Both are the format's own limits, the header's row included."""
@@ -26,7 +29,7 @@ XLSX_MAX_ROWS = 3_000_000
 _DATE_WIDTH, _TEXT_WIDTH = 20, 24
 
 Blocks = Iterable[bytes]
-"""Rows as COPY writes them: CSV, some megabytes of whole rows each, every row with a line feed at its end."""
+"""Rows as COPY writes them: CSV, about a megabyte of whole rows each, every row with a line feed at its end."""
 
 
 class Sink(Protocol):
@@ -37,7 +40,7 @@ class Sink(Protocol):
 
 
 class Write(Protocol):
-    """Writes all rows. `seen(rows)` is called every few megabytes, with how many rows are written."""
+    """Writes all rows. `seen(rows)` is called every few megabytes at least, with how many rows are written."""
 
     def __call__(
         self, sink: Any, blocks: Blocks, columns: Sequence[Column], *, seen: Callable[[int], None]
@@ -48,7 +51,7 @@ class Write(Protocol):
 def write_csv(
     sink: Any, blocks: Blocks, columns: Sequence[Column], *, seen: Callable[[int], None]
 ) -> int:
-    """RFC 4180, UTF-8, a header. The cells are passed on as they come, and must be guarded by then."""
+    """RFC 4180, UTF-8, a header. No cell is taken for a formula by a spreadsheet."""
     sink.write(csv_header(columns))
     return write_csv_rows(sink, blocks, seen=seen)
 
@@ -62,7 +65,7 @@ def write_csv_rows(sink: Any, blocks: Blocks, *, seen: Callable[[int], None]) ->
     """The lines behind the header, or a run of them."""
     done = 0
     for block in blocks:
-        rows, lines = _with_line_ends(block)
+        rows, lines = _with_line_ends(guard_rows(block))
         sink.write(lines)
         done += rows
         seen(done)
@@ -106,8 +109,8 @@ def write_parquet(
     schema = pa.schema([(column.name, _arrow_type(column.kind)) for column in columns])
     done = 0
     with parquet.ParquetWriter(pa.PythonFile(sink, mode="w"), schema, compression="zstd") as writer:
-        for block in blocks:
-            table = _arrow_table(block, schema)
+        for group in _groups(blocks):
+            table = _arrow_table(group, schema)
             writer.write_table(table)
             done += table.num_rows
             seen(done)
@@ -189,6 +192,17 @@ class _Sheets:
             self._sheet.set_column(index, index, width)
             self._sheet.write_string(0, index, column.name[:MAX_CELL_CHARS], self._bold)
         self._row = 1
+
+
+def _groups(blocks: Blocks) -> Iterator[bytes]:
+    held = bytearray()
+    for block in blocks:
+        held += block
+        if len(held) >= ROW_GROUP_BYTES:
+            yield bytes(held)
+            held.clear()
+    if held:
+        yield bytes(held)
 
 
 def _arrow_type(kind: Kind) -> "pa.DataType":

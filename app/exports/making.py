@@ -65,7 +65,7 @@ def make_file(
     order = work.order
     watch.written(0, chosen.rows)
     tell = _now_and_then(lambda done: watch.written(done, chosen.rows))
-    blocks = copy_rows(db, order, work.tenant_id, chosen.columns, guard=order.format is Format.CSV)
+    blocks = copy_rows(db, order, work.tenant_id, chosen.columns)
     with (
         closing(blocks),
         ObjectWriter(
@@ -95,7 +95,7 @@ def make_part(
         if sink.tell() > MOST_BYTES:
             raise Unfit
 
-    blocks = copy_rows(db, part.order, tenant_id, columns, guard=True, between=part.between)
+    blocks = copy_rows(db, part.order, tenant_id, columns, part.between)
     with closing(blocks):
         rows = write_csv_rows(sink, blocks, seen=seen)
     if sink.tell() < LEAST_BYTES and part.between.before is not None:

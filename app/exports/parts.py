@@ -20,6 +20,8 @@ from app.ids import new_id
 from app.jobs import ExportFinish, ExportPart
 from app.ledger.batches import Batch
 
+WHOLE_BYTES = 256 * 1024 * 1024
+"""Up to so much is made by one job, in seconds: at one moment, and for less CPU than in parts."""
 PART_BYTES = 16 * 1024 * 1024
 """What the plan aims at. A part is made in memory."""
 LEAST_BYTES = 5 * 1024 * 1024
@@ -79,12 +81,13 @@ class PartDone:
 
 def cut(db: Connection, work: Work, chosen: Selection) -> list[Between]:
     """The runs of keys, in order, that the rows are cut into: of about PART_BYTES each, by a sample of them.
-    Fewer than two where the file is too small, or of a kind that has no parts.
+    Fewer than two where one job is to make the file: it isn't large, or of a kind that has no parts.
     """
     sample = chosen.sample
-    number = min(round(chosen.rows * sample.row_bytes / PART_BYTES), MAX_PARTS)
-    if work.whole or work.order.format is not Format.CSV or number <= 1:
+    size = chosen.rows * sample.row_bytes
+    if work.whole or work.order.format is not Format.CSV or size <= WHOLE_BYTES:
         return []
+    number = min(round(size / PART_BYTES), MAX_PARTS)
     keys = in_key_order(db, work.order.table, sample.keys)
     ends = dict.fromkeys(keys[len(keys) * n // number] for n in range(1, number))
     return [Between(first, before) for first, before in pairwise([None, *ends, None])]

@@ -1,8 +1,8 @@
 """The rows of an export, or of a part of it, as PostgreSQL's COPY writes them: one statement, one snapshot, in the
 order of the key.
 
-PostgreSQL does the work: it quotes, guards cells against being taken for formulas, and takes attributes
-apart. What comes here is blocks of rows, and is passed on as it is.
+PostgreSQL does the work: it quotes, and takes attributes apart. What comes here is blocks of rows, and is
+passed on as it is.
 """
 
 from collections.abc import Generator, Sequence
@@ -18,7 +18,6 @@ from app.errors import Unprocessable
 from app.exports.copying import copy_blocks
 from app.exports.order import Order, RowFilter
 from app.exports.tables import Kind, Source, Table
-from app.tabular.spreadsheet import guarded_sql
 
 MAX_COLUMNS = 1000
 """More than that no spreadsheet shows; and PostgreSQL's limit is 1,664."""
@@ -27,10 +26,6 @@ _SAMPLE_MASK = 63
 """Of the ids' hashes: one row of 64 is in the sample."""
 _MEASURED_ROWS = 1000
 """Of so many of the sample the length is looked at."""
-_FEW_ATTRIBUTES = 4
-"""A guarded cell is computed twice. A level of its own, in which each is computed once, is cheaper for many
-attributes, or large ones, and dearer for a few.
-"""
 _MOMENT = sql.SQL("""to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')""")
 
 _SNAPSHOT = text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
@@ -123,37 +118,20 @@ def copy_rows(
     order: Order,
     tenant_id: object,
     columns: Sequence[Column],
-    *,
-    guard: bool,
     between: Between = EVERYTHING,
 ) -> Generator[bytes]:
     """The rows as CSV, in blocks of whole ones, each with a line feed at its end. NULL is nothing, the empty
-    text `""`.
-
-    With `guard`, cells are safe in a spreadsheet. Close the iterator, and the statement is cancelled.
+    text `""`; no cell is guarded. Close the iterator, and the statement is cancelled.
     """
     table = order.table
-    cells = [_read(column) for column in columns]
-    # By the table's column: the key alone would be the cell, guarded as it is, and no index has that order.
-    rows: sql.Composable = sql.SQL("{table} WHERE {where} ORDER BY {key}").format(
+    # By the table's column: the key alone would be a cell of that name, which may be another thing.
+    statement = sql.SQL("SELECT {cells} FROM {table} WHERE {where} ORDER BY {key}").format(
+        cells=sql.SQL(", ").join(map(_read, columns)),
         table=sql.Identifier(table.name),
         where=_where(table, order.filter, tenant_id, between),
         key=sql.Identifier(table.name, table.key),
     )
-    if sum(column.attribute is not None for column in columns) > _FEW_ATTRIBUTES:
-        named = [sql.SQL("{} AS {}").format(cell, _name(n)) for n, cell in enumerate(cells)]
-        # OFFSET 0 keeps the two levels apart.
-        rows = sql.SQL("(SELECT {} FROM {} OFFSET 0) AS r").format(sql.SQL(", ").join(named), rows)
-        cells = [_name(n) for n in range(len(columns))]
-    driver = driver_connection(tx)
-    shown = [
-        _guarded(cell.as_string(driver))
-        if guard and column.kind in {Kind.TEXT, Kind.JSON}
-        else cell
-        for column, cell in zip(columns, cells, strict=True)
-    ]
-    statement = sql.SQL("SELECT {} FROM {}").format(sql.SQL(", ").join(shown), rows)
-    return copy_blocks(tx, statement.as_string(driver))
+    return copy_blocks(tx, statement.as_string(driver_connection(tx)))
 
 
 def in_key_order(tx: Connection, table: Table, keys: Sequence[str]) -> list[str]:
@@ -298,11 +276,3 @@ def _one(
     row = driver_connection(tx).execute(composed).fetchone()
     assert row is not None
     return row
-
-
-def _name(number: int) -> sql.Identifier:
-    return sql.Identifier(f"c{number}")
-
-
-def _guarded(cell: str) -> sql.SQL:
-    return sql.SQL(guarded_sql(f"({cell})"))

@@ -15,38 +15,15 @@ _STARTS = re.compile(
 )
 """The quotes in front are those of a cell that looks as if it were guarded: it is guarded once more."""
 _PLAIN = re.compile(r"[+-]?[0-9 .,()-]*[0-9][0-9 .,()-]*")
-_MAYBE = frozenset(
-    "=+-@'\t\r\n \uff1d\uff0b\uff0d\uff20\u2212\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"
-)
-
-
-_SPACES = "".join(chr(code) for code in range(0x3001) if chr(code).isspace())
-_SQL_STARTS = (
-    f"^'*(?:[\t\r\n]|[{_SPACES}\u200b-\u200f\u2060\ufeff]*[=+@\uff1d\uff0b\uff0d\uff20\u2212-])"
-)
-_SQL_PLAIN = "^[+-]?[ .,()-]*[0-9][0-9 .,()-]*$"
-_SQL_MAYBE = sorted(map(ord, _MAYBE | frozenset(_SPACES)))
-
-
-def guarded_sql(column: str) -> str:
-    """The same as an expression of PostgreSQL, over a column of type text. What begins with a letter or a
-    digit, as most cells do, costs no more than the look at its first character.
-    """
-    codes = ",".join(map(str, _SQL_MAYBE))
-    return (
-        f"CASE WHEN ascii({column}) = ANY ('{{{codes}}}'::int[])"
-        f" AND {column} !~ {_quoted(_SQL_PLAIN)} AND {column} ~ {_quoted(_SQL_STARTS)}"
-        f" THEN '''' || {column} ELSE {column} END"
-    )
-
-
-def _quoted(pattern: str) -> str:
-    return "'" + pattern.replace("'", "''") + "'"
+MAYBE = frozenset(
+    "=+-@'\t\r\n\uff1d\uff0b\uff0d\uff20\u2212\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"
+) | frozenset(chr(code) for code in range(0x3001) if chr(code).isspace())
+"""What a cell begins with that has to be looked at; most don't."""
 
 
 def guarded(cell: str) -> str:
     """The cell as a spreadsheet may see it."""
-    if not cell or (cell[0] not in _MAYBE and not cell[0].isspace()):
+    if cell[:1] not in MAYBE:
         return cell
     return f"'{cell}" if _STARTS.match(cell) and not _PLAIN.fullmatch(cell) else cell
 

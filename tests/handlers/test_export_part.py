@@ -8,8 +8,11 @@ from uuid import UUID
 import pytest
 from sqlalchemy import Engine, text
 
-from app.exports import making, parts
+from app.exports import lifecycle, making, parts
+from app.exports.order import Order
 from app.exports.parts import record_part
+from app.exports.rows import Sample, Selection
+from app.ids import new_id
 from app.storage import Storage
 from app.tabular.spreadsheet import unguarded
 from tests.support.customers import Customer
@@ -101,6 +104,7 @@ def test_in_parts_it_is_byte_for_byte_what_one_job_makes(
     )  # fmt: skip
     for wanted in wants:
         if wanted:
+            monkeypatch.setattr(parts, "WHOLE_BYTES", 0)
             monkeypatch.setattr(parts, "PART_BYTES", 1024)
             monkeypatch.setattr(making, "LEAST_BYTES", 0)
         whole_id = order(engine, tenant.id, one_moment=True, **wanted)
@@ -145,6 +149,27 @@ def test_other_tables_are_cut_too_and_a_file_of_one_part_is_not(
         export_id = order(engine, tenant.id, target="products", **wanted)
         assert len(run_jobs(worker, engine)) == 1
         assert export_row(engine, export_id)["parts"] is None
+
+
+def test_only_what_takes_long_is_cut(
+    monkeypatch: pytest.MonkeyPatch, engine: Engine, tenant: Customer
+) -> None:
+    monkeypatch.undo()  # sizes as they are
+    work = lifecycle.Work(
+        id=new_id(),
+        tenant_id=tenant.id,
+        order=Order.model_validate({"target": "contacts", "format": "csv"}),
+        key="k",
+        left_open=None,
+        whole=False,
+    )
+    keys = [f"{number}@example.com" for number in range(1000)]
+    with engine.connect() as db:
+        runs = [
+            len(parts.cut(db, work, Selection([], rows, Sample(keys, 64.0))))
+            for rows in (4 * 1024 * 1024, 4 * 1024 * 1024 + 1)
+        ]
+    assert runs == [0, 16]
 
 
 class Killed(BaseException):

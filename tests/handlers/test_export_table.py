@@ -42,7 +42,8 @@ ODD = (
 
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Blocks of a few rows, parts of the least size that stores take."""
+    """Blocks and row groups of a few rows, parts of the least size that stores take."""
+    monkeypatch.setattr(file_format, "ROW_GROUP_BYTES", 512 * 1024)
     monkeypatch.setattr(object_writer, "PART_BYTES", 5 * 1024 * 1024)
     monkeypatch.setattr(copying, "BLOCK_BYTES", 256 * 1024)
 

@@ -87,7 +87,8 @@ def run_jobs(
 
 
 def tiny_parts(patch: pytest.MonkeyPatch) -> None:
-    """Have parts be of 64 KiB instead of 16 MiB, cut by all keys instead of a sample."""
+    """Have files of 96 KiB be made in parts of 64 KiB, cut by all keys instead of a sample."""
+    patch.setattr(parts, "WHOLE_BYTES", 96 * 1024)
     patch.setattr(parts, "PART_BYTES", 64 * 1024)
     patch.setattr(making, "LEAST_BYTES", 16 * 1024)
     patch.setattr(rows, "_SAMPLE_MASK", 0)
