@@ -33,6 +33,8 @@ def pytest_sessionstart() -> None:
 
 
 def pytest_collection_finish() -> None:
+    """What was collected stays to the end: no look for garbage goes through it again."""
+    gc.freeze()
     gc.enable()
 
 

@@ -9,12 +9,18 @@ INTERVAL: Seconds = 0.05
 
 
 def until(
-    condition: Callable[[], bool], *, seconds: Seconds, cancelled: Event | None = None
+    condition: Callable[[], bool],
+    *,
+    seconds: Seconds,
+    cancelled: Event | None = None,
+    interval: Seconds = INTERVAL,
 ) -> bool:
-    """True as soon as `condition()` holds; False after `seconds`, or once `cancelled` is set."""
+    """True as soon as `condition()` holds, which is asked each `interval`; False after `seconds`, or once
+    `cancelled` is set.
+    """
     deadline = time.monotonic() + seconds
     pause = cancelled or Event()
     while not condition():
-        if time.monotonic() > deadline or pause.wait(INTERVAL):
+        if time.monotonic() > deadline or pause.wait(interval):
             return False
     return True

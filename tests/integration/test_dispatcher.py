@@ -190,7 +190,12 @@ def test_a_backend_that_postgres_ends_is_replaced(
     settings: Settings, engine: Engine, tenant: Customer, queues: Queues, servers: Servers
 ) -> None:
     with dispatching(settings, engine):
-        assert servers.end_sessions(settings.database_url.get_secret_value().rsplit("/", 1)[1]) >= 2
+        assert (
+            servers.databases.end_sessions(
+                settings.database_url.get_secret_value().rsplit("/", 1)[1]
+            )
+            >= 2
+        )
         engine.dispose()
         job_id = add(engine, tenant.id, Note())
         wait_for(lambda: job_facts(engine, job_id).state == "queued", what="publishing")

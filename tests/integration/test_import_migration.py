@@ -49,7 +49,7 @@ JOB = text("""
 def database(servers: Servers) -> str:
     """As the release before left it."""
     name = f"old_{uuid4().hex}"
-    servers._create_database(name, template="template0")
+    servers.databases.create(name, template="template0")
     upgrade(Settings.of(servers.environment(name)), "0004")
     return name
 

@@ -3,24 +3,28 @@
 import os
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Protocol
-from uuid import uuid4
 
-import psycopg
 import pytest
 from psycopg import sql
 
 from app.migrations.run import upgrade
 from app.settings import Settings
 from infra.local import SERVERS, LocalError, LocalSystem
+from infra.local.postgres import SUPERUSER
 from infra.local.rabbitmq_binaries import server as rabbitmq_server
 from infra.local.waiting import until
+from tests.support.databases import Databases
 
-TEMPLATE = "template_millrace"
-FASTER = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
-"""Test databases needn't outlive a power cut."""
+FASTER = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "autovacuum": "off",
+}
+"""Test databases needn't outlive a power cut, nor many rows; and nobody analyzes one in the middle of a test."""
 
 
 class Startable(Protocol):
@@ -50,38 +54,31 @@ class Servers:
 
     def __init__(self, home: Path) -> None:
         self.system = LocalSystem(home, programs=SERVERS)
+        self.databases = Databases(
+            lambda name: self.system.postgres.url(database=name, user=SUPERUSER)
+        )
 
     def start(self) -> None:
         """Raises infra.local.LocalError when a server can't be had."""
         self.system.start()
-        with self._superuser() as connection:
-            for name, value in FASTER.items():
-                connection.execute(
-                    sql.SQL("ALTER SYSTEM SET {} = {}").format(sql.Identifier(name), value)
-                )
-            connection.execute("SELECT pg_reload_conf()")
-        self._create_database(TEMPLATE, template="template0")
-        upgrade(Settings.of(self.environment(TEMPLATE)))
+        for name, value in FASTER.items():
+            statement = sql.SQL("ALTER SYSTEM SET {} = {}")
+            self.databases.run(statement.format(sql.Identifier(name), value))
+        self.databases.run("SELECT pg_reload_conf()")
+        self.databases.cheapen_logins(self.system.credentials.postgres_password)
+        self.databases.make_template(lambda name: upgrade(Settings.of(self.environment(name))))
 
     def stop(self) -> None:
+        self.databases.close()
         self.system.stop()
 
     def restart(self, program: str) -> None:
         """Stop one server, start it again, and return when it is ready."""
         self.system.restart_program(program)
 
-    @contextmanager
-    def database(self) -> Iterator[str]:
-        """A new database with the product's tables, dropped at the end whoever still uses it."""
-        name = f"test_{uuid4().hex}"
-        self._create_database(name, template=TEMPLATE)
-        try:
-            yield name
-        finally:
-            with self._superuser() as connection:
-                connection.execute(
-                    sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name))
-                )
+    def database(self) -> AbstractContextManager[str]:
+        """A database with the product's tables, as new; gone at the end whoever still uses it."""
+        return self.databases.one()
 
     def environment(self, database: str, **more: object) -> dict[str, str]:
         """What the product's processes need to work on that database; `more` are settings."""
@@ -97,21 +94,11 @@ class Servers:
     def no_new_connections(self, database: str) -> Iterator[None]:
         """The database is away: nobody gets in, and whoever was in is thrown out."""
         self._allow(database, "false")
-        self.end_sessions(database)
+        self.databases.end_sessions(database)
         try:
             yield
         finally:
             self._allow(database, "true")
-
-    def end_sessions(self, database: str) -> int:
-        """Terminate every backend that works on the database; how many there were."""
-        with self._superuser() as connection:
-            ended = connection.execute(
-                "SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity"
-                " WHERE datname = %s",
-                [database],
-            ).fetchone()
-        return 0 if ended is None else int(ended[0])
 
     def rabbitmqctl(self, *words: str) -> str:
         """Raises CalledProcessError; takes about a second."""
@@ -125,20 +112,8 @@ class Servers:
         return done.stdout
 
     def _allow(self, database: str, answer: str) -> None:
-        with self._superuser() as connection:
-            connection.execute(
-                sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS {}").format(
-                    sql.Identifier(database), sql.SQL(answer)
-                )
-            )
-
-    def _create_database(self, name: str, *, template: str) -> None:
-        statement = sql.SQL("CREATE DATABASE {} OWNER millrace TEMPLATE {} STRATEGY FILE_COPY")
-        with self._superuser() as connection:
-            connection.execute(statement.format(sql.Identifier(name), sql.Identifier(template)))
-
-    def _superuser(self) -> psycopg.Connection:
-        return psycopg.connect(self.system.postgres.superuser_url, autocommit=True)
+        statement = sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS {}")
+        self.databases.run(statement.format(sql.Identifier(database), sql.SQL(answer)))
 
 
 def wait_for(condition: Callable[[], object], *, seconds: float = 20.0, what: str = "") -> None:
