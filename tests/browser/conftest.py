@@ -19,12 +19,11 @@ from app.settings import Settings
 from app.storage import make_storage
 from infra.local.chromium import ensure_chromium
 from infra.local.errors import MissingProgram
-from tests.browser.looks import LOOKS, Look
 from tests.support.customers import Customer, make_customer
 from tests.support.processes import Processes
 from tests.support.queues import Queues
 from tests.support.servers import Servers
-from tests.support.web import web_server
+from tests.support.web import plain_client, web_server
 
 FLAGS = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
@@ -46,9 +45,7 @@ class Site:
 
     def client(self, key: str) -> httpx.Client:
         """The API, for what a test looks up beside the page."""
-        return httpx.Client(
-            base_url=self.url, headers={"Authorization": f"Bearer {key}"}, trust_env=False
-        )
+        return plain_client(self.url, headers={"Authorization": f"Bearer {key}"})
 
 
 @pytest.fixture(scope="package")
@@ -105,23 +102,10 @@ def context(browser: Browser, site: Site) -> Iterator[BrowserContext]:
     made.close()
 
 
-@pytest.fixture(params=LOOKS.values(), ids=list(LOOKS))
-def look(request: pytest.FixtureRequest) -> Look:
-    found: Look = request.param
-    return found
-
-
 @pytest.fixture
-def looked_at(browser: Browser, site: Site, look: Look) -> Iterator[Page]:
-    """A page that axe may examine: nothing moves, and axe's own script is let in. Not signed in."""
-    context = browser.new_context(
-        base_url=site.url,
-        color_scheme=look.colors,
-        viewport=look.screen,
-        reduced_motion="reduce",
-        bypass_csp=True,
-        locale="en-GB",
-    )
+def looked_at(browser: Browser, site: Site) -> Iterator[Page]:
+    """A page that axe may examine: its own script is let in. Not signed in."""
+    context = browser.new_context(base_url=site.url, bypass_csp=True, locale="en-GB")
     yield context.new_page()
     context.close()
 
@@ -133,8 +117,10 @@ def complaints() -> list[str]:
 
 
 @pytest.fixture
-def page(context: BrowserContext, customer: Customer, complaints: list[str]) -> Iterator[Page]:
-    """Signed in. Whatever the browser complains about, a script's error, a policy that is broken, an address
+def page(
+    context: BrowserContext, site: Site, customer: Customer, complaints: list[str]
+) -> Iterator[Page]:
+    """Signed in, without the form: that is test_signing_in's. Whatever the browser complains about, a script's error, a policy that is broken, an address
     that isn't there, fails the test.
     """
     made = context.new_page()
@@ -143,7 +129,15 @@ def page(context: BrowserContext, customer: Customer, complaints: list[str]) -> 
         "console",
         lambda message: complaints.append(message.text) if message.type == "error" else None,
     )
-    sign_in(made, customer)
+    answer = context.request.post(
+        "/console/session",
+        form={"key": customer.key},
+        headers={"Origin": site.url},
+        max_redirects=0,
+    )
+    assert answer.status == httpx.codes.SEE_OTHER
+    made.goto("/console/imports")
+    made.get_by_role("heading", name="Import a file").wait_for()
     yield made
     assert complaints == []
 

@@ -4,7 +4,7 @@ from playwright.sync_api import Page, expect
 
 from app.mailing.letters import LETTERS
 from tests.browser.conftest import Site, picture, sign_in
-from tests.browser.looks import Look, assert_fine
+from tests.browser.looks import assert_fine, each_look
 from tests.support.customers import Customer
 
 
@@ -36,7 +36,6 @@ def test_the_mail_can_do_nothing_in_its_frame(page: Page) -> None:
 
 
 def test_pages_and_mails_are_accessible(
-    look: Look,
     looked_at: Page,
     site: Site,
     customer: Customer,
@@ -45,12 +44,14 @@ def test_pages_and_mails_are_accessible(
     sign_in(page, customer)
     page.goto("/console/mail-templates")
     assert_fine(page)
-    picture(page, f"mail-templates-{look.colors}")
+    for look in each_look(page):
+        picture(page, f"mail-templates-{look.colors}")
     for name in LETTERS:
         page.goto(f"/console/mail-templates/{name}")
         mail = page.frame_locator("iframe").get_by_role("heading")
         expect(mail).to_be_visible()
-        picture(page, f"mail-{name}-{look.colors}")
+        for look in each_look(page):
+            picture(page, f"mail-{name}-{look.colors}")
         html = page.request.get(f"/console/mail-templates/{name}/html").text()
         page.set_content(html)
         assert_fine(page)

@@ -13,7 +13,7 @@ from app.keys import create_operator_key
 from app.ledger.rules import Scope, pause
 from app.roles import Role
 from tests.browser.conftest import Site, picture
-from tests.browser.looks import Look, assert_fine
+from tests.browser.looks import assert_fine, each_look
 from tests.support.customers import Customer, make_customer
 from tests.support.deaths import dead, incident_of
 from tests.support.filled import Filled, fill
@@ -56,7 +56,6 @@ def quietly(page: Page) -> list[str]:
 
 
 def test_every_page_is_accessible(
-    look: Look,
     looked_at: Page,
     site: Site,
     filled: Filled,
@@ -69,7 +68,8 @@ def test_every_page_is_accessible(
         for act in page.locator("details.act > summary").all()[:4]:
             act.click()
         name = path.split("?")[0].split("/")
-        picture(page, f"op-{name[0]}{'-one' if len(name) > 1 else ''}-{look.colors}")
+        for look in each_look(page):
+            picture(page, f"op-{name[0]}{'-one' if len(name) > 1 else ''}-{look.colors}")
         assert_fine(page)
 
 

@@ -24,7 +24,7 @@ from tests.chaos.links import Links
 from tests.support.customers import Customer
 from tests.support.processes import Processes
 from tests.support.servers import Servers, wait_for
-from tests.support.web import web_server
+from tests.support.web import plain_client, web_server
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's packet filters")
 
@@ -69,7 +69,8 @@ def through(url: str, port: int) -> str:
 
 
 def health(port: int, path: str) -> tuple[int, dict[str, str]]:
-    answer = httpx.get(f"http://{LOOPBACK}:{port}{path}", timeout=5, trust_env=False)
+    with plain_client(f"http://{LOOPBACK}:{port}") as client:
+        answer = client.get(path, timeout=5)
     return answer.status_code, answer.json().get("checks", {})
 
 

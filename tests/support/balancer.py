@@ -10,9 +10,10 @@ from uuid import uuid4
 
 import httpx
 
-HOST = "127.0.0.1"
+from tests.support.web import HOST, plain_client
+
 CHECK_SECONDS = 0.1
-PAUSE_SECONDS = 0.01
+PAUSE_SECONDS = 0.05
 LOOKS = 20
 
 
@@ -53,8 +54,7 @@ class Balancer:
             client.close()
 
     def _client(self, port: int) -> httpx.Client:
-        url = f"http://{HOST}:{port}"
-        return httpx.Client(base_url=url, headers=self._headers, timeout=30, trust_env=False)
+        return plain_client(f"http://{HOST}:{port}", headers=self._headers)
 
     def _check(self, port: int) -> None:
         with self._client(port) as client:

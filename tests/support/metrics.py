@@ -1,12 +1,12 @@
 """What Prometheus would read from a process."""
 
-import httpx
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import Engine
 
 from app.broker.topology import Queue
 from app.ledger.backlog import measure_backlog
 from app.ledger.outbox import READY
+from tests.support.web import HOST, plain_client
 
 
 class Samples:
@@ -50,8 +50,8 @@ class Samples:
 def scrape(port: int, *, token: str | None = None) -> Samples:
     """From a loopback port. Raises httpx's errors."""
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-    with httpx.Client(trust_env=False, timeout=10) as client:
-        answer = client.get(f"http://127.0.0.1:{port}/metrics", headers=headers)
+    with plain_client(f"http://{HOST}:{port}", headers=headers) as client:
+        answer = client.get("/metrics")
     answer.raise_for_status()
     return Samples(answer.text)
 

@@ -1,6 +1,7 @@
 """The web process, on a loopback port, in a thread of the test."""
 
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,15 @@ from app.settings import Settings
 from tests.support.servers import wait_for
 
 HOST = "127.0.0.1"
+NO_CERTIFICATES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""For clients that speak no TLS: reading the public certificates takes longer than most tests."""
+
+
+def plain_client(url: str, *, headers: dict[str, str] | None = None) -> httpx.Client:
+    """For loopback alone, without TLS."""
+    return httpx.Client(
+        base_url=url, headers=headers, timeout=30, trust_env=False, verify=NO_CERTIFICATES
+    )
 
 
 class Web:
@@ -33,9 +43,7 @@ class Web:
 
     def client(self, key: str | None) -> httpx.Client:
         headers = {} if key is None else {"Authorization": f"Bearer {key}"}
-        return httpx.Client(
-            base_url=f"http://{HOST}:{self.port}", headers=headers, timeout=30, trust_env=False
-        )
+        return plain_client(f"http://{HOST}:{self.port}", headers=headers)
 
     def connect(self) -> socket.socket:
         """A raw connection, for what no client library would send."""
