@@ -1,6 +1,5 @@
 """A process that waits for its servers is alive: no probe may restart it for their absence."""
 
-import subprocess
 from pathlib import Path
 
 from infra.local.product import Product
@@ -11,17 +10,19 @@ from tests.support.servers import Servers, wait_for
 NOWHERE = "amqp://nobody:nothing@127.0.0.1:1/none"
 
 
-def beats(program: Program, process: subprocess.Popen[bytes]) -> None:
-    """Its heartbeat goes on, again and again."""
-    file = Path(program.environment["MILLRACE_HEARTBEAT_FILE"])
-    seen = {file.stat().st_mtime_ns}
+def assert_they_beat(processes: Processes, *programs: Program) -> None:
+    """The heartbeat of each goes on, again and again."""
+    started = [processes.start(program) for program in programs]
+    files = [Path(program.environment["MILLRACE_HEARTBEAT_FILE"]) for program in programs]
+    seen = [{file.stat().st_mtime_ns} for file in files]
 
     def beaten() -> bool:
-        seen.add(file.stat().st_mtime_ns)
-        return len(seen) > 3
+        for file, times in zip(files, seen, strict=True):
+            times.add(file.stat().st_mtime_ns)
+        return all(len(times) > 2 for times in seen)
 
-    wait_for(beaten, seconds=24, what="three beats")
-    assert process.poll() is None
+    wait_for(beaten, seconds=24, what="two more beats of each")
+    assert [process.poll() for process in started] == [None] * len(started)
 
 
 def test_without_a_broker_dispatcher_and_worker_go_on_beating(
@@ -34,8 +35,9 @@ def test_without_a_broker_dispatcher_and_worker_go_on_beating(
         flower_port=0,
         flower_password="unused",
     )
-    for program in (product.dispatcher("lost-dispatcher"), product.worker("lost", "default", 1)):
-        beats(program, processes.start(program))
+    assert_they_beat(
+        processes, product.dispatcher("lost-dispatcher"), product.worker("lost", "default", 1)
+    )
 
 
 def test_without_a_database_both_go_on_beating(
@@ -49,5 +51,6 @@ def test_without_a_database_both_go_on_beating(
         flower_password="unused",
     )
     with servers.no_new_connections(database):
-        for program in (product.dispatcher("mute-dispatcher"), product.worker("mute", "high", 1)):
-            beats(program, processes.start(program))
+        assert_they_beat(
+            processes, product.dispatcher("mute-dispatcher"), product.worker("mute", "high", 1)
+        )

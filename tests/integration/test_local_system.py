@@ -54,6 +54,14 @@ def _launched(home: Path) -> Iterator[subprocess.Popen[str]]:
                 launcher.kill()
 
 
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSystem]:
+    """For what a system that runs can show without being hurt."""
+    home = tmp_path_factory.mktemp("running")
+    with LocalSystem(home, programs=(*FEW, "postgres")) as system:
+        yield system
+
+
 def _nothing_left(home: Path) -> bool:
     return until(lambda: not find_processes(home), seconds=30)
 
@@ -91,27 +99,26 @@ def test_a_failed_start_says_why_and_leaves_nothing(tmp_path: Path) -> None:
     assert _nothing_left(tmp_path)
 
 
-def test_a_second_start_in_the_same_home_is_refused_and_harms_nothing(tmp_path: Path) -> None:
-    with LocalSystem(tmp_path, programs=FEW) as system:
-        pid = system.pid("s3")
-        with pytest.raises(AlreadyRunning):
-            LocalSystem(tmp_path, programs=FEW).start()
-        assert system.pid("s3") == pid
+def test_a_second_start_in_the_same_home_is_refused_and_harms_nothing(
+    running: LocalSystem,
+) -> None:
+    pid = running.pid("s3")
+    with pytest.raises(AlreadyRunning):
+        LocalSystem(running.layout.home, programs=FEW).start()
+    assert running.pid("s3") == pid
 
 
-def test_two_homes_run_at_once(tmp_path: Path) -> None:
-    with (
-        LocalSystem(tmp_path / "one", programs=FEW) as one,
-        LocalSystem(tmp_path / "two", programs=FEW) as two,
-    ):
-        assert one.ports["s3"] != two.ports["s3"]
-        assert httpx.get(one.object_store.url).status_code < 500
-        assert httpx.get(two.object_store.url).status_code < 500
+def test_two_homes_run_at_once(running: LocalSystem, tmp_path: Path) -> None:
+    with LocalSystem(tmp_path, programs=FEW) as other:
+        assert running.ports["s3"] != other.ports["s3"]
+        assert httpx.get(running.object_store.url).status_code < 500
+        assert httpx.get(other.object_store.url).status_code < 500
 
 
 def test_a_port_in_use_is_not_an_error(tmp_path: Path) -> None:
-    with LocalSystem(tmp_path, programs=FEW) as system:
-        port = system.ports["s3"]
+    before = LocalSystem(tmp_path, programs=FEW)
+    before.layout.create()
+    port = before.ports["s3"]
     with socket.create_server(("127.0.0.1", port)), LocalSystem(tmp_path, programs=FEW) as system:
         assert system.ports["s3"] != port
 
@@ -131,21 +138,20 @@ def test_data_survives_a_restart_and_a_kill(tmp_path: Path) -> None:
         assert database.execute("SELECT word FROM kept").fetchall() == [("still here",)]
 
 
-def test_secrets_are_for_the_owner_alone(tmp_path: Path) -> None:
-    with LocalSystem(tmp_path, programs=FEW):
-        secrets = [path for path in tmp_path.rglob("*.json") if "credentials" in path.name]
-        assert secrets
-        assert all(path.stat().st_mode & 0o077 == 0 for path in secrets)
+def test_secrets_are_for_the_owner_alone(running: LocalSystem) -> None:
+    home = running.layout.home
+    secrets = [path for path in home.rglob("*.json") if "credentials" in path.name]
+    assert secrets
+    assert all(path.stat().st_mode & 0o077 == 0 for path in secrets)
 
 
-def test_servers_listen_on_loopback_only(tmp_path: Path) -> None:
-    with LocalSystem(tmp_path, programs=(*FEW, "postgres")):
-        ours = {process.pid for process in find_processes(tmp_path)} | {os.getpid()}
-        listening = [
-            connection
-            for pid in ours
-            for connection in psutil.Process(pid).net_connections("inet")
-            if connection.status == psutil.CONN_LISTEN
-        ]
-        assert listening
-        assert {connection.laddr[0] for connection in listening} <= {"127.0.0.1", "::1"}
+def test_servers_listen_on_loopback_only(running: LocalSystem) -> None:
+    ours = {process.pid for process in find_processes(running.layout.home)} | {os.getpid()}
+    listening = [
+        connection
+        for pid in ours
+        for connection in psutil.Process(pid).net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    ]
+    assert listening
+    assert {connection.laddr[0] for connection in listening} <= {"127.0.0.1", "::1"}

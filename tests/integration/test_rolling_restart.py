@@ -24,7 +24,7 @@ from tests.support.worker_jobs import Tally, UrgentTally
 pytestmark = pytest.mark.long
 
 ROWS = 20
-ENOUGH = 60
+ENOUGH = 20
 """Waiting jobs that keep both workers busy for longer than it takes to add more."""
 WEB_DRAIN_SECONDS = 1.0
 GRACE_SECONDS = 20.0
@@ -74,8 +74,8 @@ class Stream:
         waiting = "SELECT count(*) FROM jobs WHERE state IN ('scheduled', 'queued')"
         while not self._stop.wait(0.05):
             if self._fleet.number(waiting) < ENOUGH:
-                jobs = [Tally(seconds=0.05), UrgentTally(seconds=0.05)]
-                self.ids += self._fleet.enqueue(jobs * 5)
+                jobs = [Tally(seconds=0.2), UrgentTally(seconds=0.2)]
+                self.ids += self._fleet.enqueue(jobs * 2)
 
 
 @contextmanager

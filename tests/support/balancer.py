@@ -13,7 +13,7 @@ import httpx
 from tests.support.web import HOST, plain_client
 
 CHECK_SECONDS = 0.1
-PAUSE_SECONDS = 0.05
+PAUSE_SECONDS = 0.1
 LOOKS = 20
 
 

@@ -80,6 +80,10 @@ class Fleet:
     ) -> subprocess.Popen[bytes]:
         return self.start(self.product(**settings).worker(name, queues, concurrency))
 
+    def runs(self, name: str) -> bool:
+        """Whether it was started and not stopped since."""
+        return name in self._running
+
     def stop(self, name: str, *, within: float = 30) -> Stopped:
         """SIGTERM, and wait."""
         (stopped,) = self.stop_together(name, within=within)
