@@ -328,7 +328,9 @@ def export_topology(
 @topology_commands.command("declare")
 def declare_topology() -> None:
     """Declare exchanges, queues and bindings on the broker (policies come with the definitions file)."""
-    from app.broker.publisher import connect
+    from app.broker.publisher import connect, prepare_shards
+    from app.jobs import CATALOG
+    from app.ledger.affinity import affinity_of
     from app.settings import get_settings
 
     connection = connect(get_settings(), heartbeat=0)
@@ -336,7 +338,9 @@ def declare_topology() -> None:
         topology.declare(connection.channel())
     finally:
         connection.close()
-    typer.echo("declared: " + ", ".join(queue.name for queue in topology.QUEUES))
+    affinity = prepare_shards(get_settings(), affinity_of(get_settings(), CATALOG))
+    queues = (*topology.QUEUES, *affinity.queues)
+    typer.echo("declared: " + ", ".join(queue.name for queue in queues))
 
 
 def _amount(words: str) -> Decimal:

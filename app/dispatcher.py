@@ -19,8 +19,9 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from app.aftermath import AFTERMATHS
+from app.broker.affinity import OFF, Affinity, publish_near
 from app.broker.message import JobMessage
-from app.broker.publisher import Publisher
+from app.broker.publisher import Publisher, prepare_shards
 from app.broker.topology import Queue
 from app.broker.window import Bounds, Windows
 from app.connections import DISPATCHER
@@ -35,6 +36,7 @@ from app.housekeeping.janitor import Janitor
 from app.housekeeping.scheduler import Scheduler
 from app.housekeeping.timekeeper import Timekeeper
 from app.jobs import CATALOG
+from app.ledger.affinity import affinity_of
 from app.ledger.aftermath import Aftermaths
 from app.ledger.contract import Catalog
 from app.ledger.enqueue import OUTBOX_CHANNEL
@@ -92,9 +94,11 @@ def dispatch_batch(
     this: Round | None = None,
     windows: Windows | None = None,
     idle_seconds: int | None = None,
+    affinity: Affinity = OFF,
 ) -> int:
     """Publish one batch inside `tx`; returns how many jobs were taken, refused ones included. `rooms` is how
-    many each queue may get; `windows` learn what it got; for `idle_seconds` see take_due.
+    many each queue may get; `windows` learn what it got; for `idle_seconds` see take_due; kinds with `affinity` go to
+    their tenants' shards.
 
     Raises BrokerAway when the broker goes away: `tx` must then be rolled back.
     """
@@ -107,6 +111,7 @@ def dispatch_batch(
         this=this,
         windows=windows,
         idle_seconds=idle_seconds,
+        affinity=affinity,
     ).jobs
 
 
@@ -120,6 +125,7 @@ def publish_due(
     this: Round | None = None,
     windows: Windows | None = None,
     idle_seconds: int | None = None,
+    affinity: Affinity = OFF,
 ) -> Batch:
     """As `dispatch_batch`."""
     due = take_due(tx, batch=batch, rooms=rooms, this=this, idle_seconds=idle_seconds)
@@ -128,14 +134,17 @@ def publish_due(
     groups = together(due, catalog)
     sends = [spans.send(group) for group in groups]
     began = time.monotonic()
-    messages = [_message(group, sent) for group, sent in zip(groups, sends, strict=True)]
-    taken = publisher.publish(messages)
+    messages = [_message(group, sent, affinity) for group, sent in zip(groups, sends, strict=True)]
+    taken = publish_near(publisher, messages)
     seconds = time.monotonic() - began
     for sent, ok in zip(sends, taken, strict=True):
         sent.end(confirmed=ok)
     answers = list(zip(groups, taken, strict=True))
     if windows is not None:
-        _count(windows, [group for group, ok in answers if ok])
+        # A shard has no window: what a tenant has there is limited, and waits for nobody but its neighbours.
+        _count(
+            windows, [group for group, ok in answers if ok and group[0].kind not in affinity.kinds]
+        )
     confirmed = [job for group, ok in answers if ok for job in group]
     refused = [job for group, ok in answers if not ok for job in group]
     if confirmed:
@@ -167,7 +176,7 @@ def together(due: Sequence[DueJob], catalog: Catalog) -> list[list[DueJob]]:
     return groups
 
 
-def _message(group: Sequence[DueJob], sent: spans.Sent) -> JobMessage:
+def _message(group: Sequence[DueJob], sent: spans.Sent, affinity: Affinity) -> JobMessage:
     job, *companions = group
     return JobMessage(
         job_id=job.id,
@@ -177,6 +186,7 @@ def _message(group: Sequence[DueJob], sent: spans.Sent) -> JobMessage:
         queue=job.queue,
         traceparent=sent.traceparent,
         companions=[(one.id, one.attempt + 1) for one in companions],
+        near=job.tenant_id if job.kind in affinity.kinds and job.queue in affinity.pools else None,
     )
 
 
@@ -225,6 +235,8 @@ class Dispatcher:
         # asks whether it is ready.
         self._engine = make_engine(settings, pool_size=DISPATCHER.pool, application_name=NAME)
         self._stopping = False
+        self._wished = affinity_of(settings, catalog)
+        self._affinity = OFF
         self._round = Round()
         self._windows = _windows(settings)
         self._chores = chores_of(settings, self._engine, catalog, aftermaths)
@@ -273,6 +285,7 @@ class Dispatcher:
         log.info("dispatcher.stopped")
 
     def _run_connected(self) -> None:
+        self._affinity = prepare_shards(self._settings, self._wished)
         publisher = Publisher(self._settings)
         self._broker = OK
         self._windows = _windows(self._settings)
@@ -332,6 +345,7 @@ class Dispatcher:
                 this=self._round,
                 windows=self._windows,
                 idle_seconds=int(self._settings.confirm_timeout * 2),
+                affinity=self._affinity,
             )
             due_in = None if self._round.more else seconds_to_next(tx)
         if done.jobs:

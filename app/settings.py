@@ -192,6 +192,10 @@ class Settings(BaseSettings):
     dispatch_window_max: Annotated[int, Field(ge=1, le=10_000)] = Field(
         default=1000, description="... and at most. The minimum counts where it is larger."
     )
+    affinity_shards: Annotated[int, Field(ge=0, le=64)] = Field(
+        default=0,
+        description="Of each pool with kinds that want the same worker for a tenant; 0: none, and no affinity.",
+    )
     backlog_tenant_max: Annotated[int, Field(ge=1)] = Field(
         default=1_000_000, description="Waiting jobs from which on a tenant's new work is refused."
     )

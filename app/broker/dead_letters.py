@@ -12,8 +12,9 @@ from uuid import UUID
 
 import amqp
 
+from app.broker.affinity import OFF, Affinity, declare_shards
 from app.broker.publisher import connect, guarded
-from app.broker.topology import DEAD_LETTER_QUEUE, declare
+from app.broker.topology import DEAD_LETTER_QUEUE, declare, pool_of
 from app.settings import Settings
 
 _COUNTED = ("x-delivery-count", "x-acquired-count")
@@ -22,8 +23,8 @@ _COUNTED = ("x-delivery-count", "x-acquired-count")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadMessage:
-    """A dead-lettered message. `queue` and `reason` are those of its first death; `reason` is RabbitMQ's
-    word: rejected, delivery_limit, expired, maxlen. `job_id`, `kind` and `attempt` are None where the
+    """A dead-lettered message. `queue` and `reason` are those of its first death, `queue` that of the pool where it
+    was a shard; `reason` is RabbitMQ's word: rejected, delivery_limit, expired, maxlen. `job_id`, `kind` and `attempt` are None where the
     message doesn't say.
     """
 
@@ -46,11 +47,12 @@ class DeadLetterQueue:
     What is taken comes back, to anybody, unless it is acknowledged on this connection.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, affinity: Affinity = OFF) -> None:
         self._connection = connect(settings, heartbeat=0)
         with guarded():
             self._channel = self._connection.channel()
             declare(self._channel)
+            declare_shards(self._channel, affinity)
 
     def take(self) -> DeadMessage | None:
         """The next message, or None."""
@@ -89,6 +91,7 @@ def read(message: amqp.Message) -> DeadMessage:
     headers = dict(message.properties.get("application_headers") or {})
     deaths = [_plain(death) for death in _list(headers.pop("x-death", None))]
     first = deaths[-1] if deaths and isinstance(deaths[-1], dict) else {}
+    queue = _text(first.get("queue"))
     arguments = _arguments(raw)
     attempt = arguments.get("attempt")
     for counted in _COUNTED:
@@ -98,7 +101,7 @@ def read(message: amqp.Message) -> DeadMessage:
         tag=int(message.delivery_info["delivery_tag"]),
         key=hashlib.sha256(raw + identity.encode()).hexdigest(),
         redelivered=bool(message.delivery_info.get("redelivered")),
-        queue=_text(first.get("queue")),
+        queue=None if queue is None else pool_of(queue),
         reason=str(first.get("reason", "unknown")),
         body=raw.decode("utf-8", "backslashreplace"),
         headers=_plain(headers),

@@ -14,6 +14,7 @@ from typing import Any
 import amqp
 from amqp.exceptions import AccessRefused, NotFound, PreconditionFailed
 
+from app.broker.affinity import EXCHANGE_TYPE, OFF, Affinity
 from app.broker.publisher import connect, guarded
 from app.broker.topology import EXCHANGE, EXCHANGES, QUEUES
 from app.settings import Settings
@@ -68,12 +69,14 @@ class Inspection:
             channels=int(self._connection.channel_max or 0),
         )
 
-    def differences(self) -> Iterator[Difference]:
-        """Between the topology and the broker."""
-        for exchange in EXCHANGES:
-            facts: dict[str, Any] = {"exchange": exchange, "type": "topic"}
+    def differences(self, affinity: Affinity = OFF) -> Iterator[Difference]:
+        """Between the topology, with its shards, and the broker."""
+        exchanges = [(name, "topic") for name in EXCHANGES]
+        exchanges += [(name, EXCHANGE_TYPE) for name in affinity.exchanges]
+        for exchange, kind in exchanges:
+            facts: dict[str, Any] = {"exchange": exchange, "type": kind}
             yield from self._compare("exchange_declare", exchange, facts)
-        for queue in QUEUES:
+        for queue in (*QUEUES, *affinity.queues):
             facts = {"queue": queue.name, "arguments": dict(queue.arguments)}
             yield from self._compare("queue_declare", queue.name, facts)
 

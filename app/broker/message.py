@@ -12,6 +12,8 @@ from uuid import UUID
 
 from amqp.basic_message import Message
 
+from app.broker.topology import EXCHANGE, Shard
+
 ORIGIN = f"dispatcher@{socket.gethostname()}"
 _EMBED = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 
@@ -31,6 +33,14 @@ class JobMessage:
     queue: str
     traceparent: str | None = None
     companions: Sequence[tuple[UUID, int]] = ()
+    near: UUID | None = None
+
+    @property
+    def route(self) -> tuple[str, str]:
+        """To its queue; or, with `near`, to the shard of the queue's pool that this tenant's jobs go to."""
+        if self.near is None:
+            return EXCHANGE, self.queue
+        return Shard.exchange_of(self.queue), str(self.near)
 
     @property
     def message_id(self) -> UUID:

@@ -15,11 +15,15 @@ from urllib.parse import unquote, urlsplit
 from uuid import UUID
 
 import amqp
-from amqp.exceptions import AMQPError
+import structlog
+from amqp.exceptions import AMQPError, InvalidCommand
 
-from app.broker.topology import EXCHANGE, declare
+from app.broker.affinity import OFF, PLUGIN, Affinity, declare_exchanges, declare_shards
+from app.broker.topology import declare
 from app.errors import BrokerAway
 from app.settings import Settings
+
+log = structlog.get_logger()
 
 HEARTBEAT_SHARE = 0.75
 """Of `silence_seconds`, from heartbeat to heartbeat. A broker that misses two is gone; one that doesn't even
@@ -29,6 +33,14 @@ acknowledge ours, sooner."""
 def heartbeat_of(settings: Settings) -> int:
     """In seconds, at least 1."""
     return max(1, int(settings.silence_seconds * HEARTBEAT_SHARE))
+
+
+def close(connection: amqp.Connection) -> None:
+    """Politely; never raises and never hangs."""
+    try:
+        connection.close()
+    except (AMQPError, OSError):
+        connection.collect()
 
 
 @contextmanager
@@ -65,12 +77,33 @@ def connect(settings: Settings, *, heartbeat: int | None = None) -> amqp.Connect
     return connection
 
 
+def prepare_shards(settings: Settings, wished: Affinity) -> Affinity:
+    """Declare what `wished` needs, on a connection of its own: a broker without the plugin closes it. Returns what may
+    then be used: nothing, there, for jobs run anywhere too. Raises BrokerAway.
+    """
+    if not wished.queues:
+        return wished
+    connection = connect(settings, heartbeat=0)
+    try:
+        with guarded():
+            channel = connection.channel()
+            declare_shards(channel, wished)
+            try:
+                declare_exchanges(channel, wished)
+            except InvalidCommand:
+                log.error("affinity.without_plugin", plugin=PLUGIN)  # noqa: TRY400 - all is said
+                return OFF
+    finally:
+        close(connection)
+    return wished
+
+
 class Publishable(Protocol):
-    """What can be published: its queue, its id, and how it is written."""
+    """What can be published: where to, its id, and how it is written."""
 
     @property
-    def queue(self) -> str:
-        """Its routing key."""
+    def route(self) -> tuple[str, str]:
+        """Exchange and routing key."""
 
     @property
     def message_id(self) -> UUID:
@@ -128,8 +161,9 @@ class Publisher:
             for index, message in enumerate(messages):
                 self._window.waiting[self._next_tag] = index
                 self._next_tag += 1
+                exchange, key = message.route
                 self._channel.basic_publish(
-                    message.encode(), EXCHANGE, routing_key=message.queue, mandatory=True
+                    message.encode(), exchange, routing_key=key, mandatory=True
                 )
             self._await_confirms()
         return [
@@ -152,10 +186,7 @@ class Publisher:
 
     def close(self) -> None:
         """Close politely; never raises and never hangs."""
-        try:
-            self._connection.close()
-        except (AMQPError, OSError):
-            self._connection.collect()
+        close(self._connection)
 
     def _await_confirms(self) -> None:
         deadline = time.monotonic() + self._timeout

@@ -15,7 +15,7 @@ from amqp.basic_message import Message
 
 from app.broker.message import ORIGIN
 from app.broker.publisher import Publisher
-from app.broker.topology import Queue
+from app.broker.topology import EXCHANGE, Queue
 from app.errors import BrokerAway
 from app.ids import new_id
 from app.settings import Settings
@@ -33,6 +33,11 @@ class TaskMessage:
     queue: str
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     message_id: UUID = field(default_factory=new_id)
+
+    @property
+    def route(self) -> tuple[str, str]:
+        """To its queue."""
+        return EXCHANGE, self.queue
 
     def encode(self) -> Message:
         """The AMQP message, persistent. Raises TypeError for what JSON can't hold."""
@@ -64,6 +69,11 @@ class TaskAgain:
     headers: Mapping[str, Any]
     queue: str
     message_id: UUID
+
+    @property
+    def route(self) -> tuple[str, str]:
+        """To its queue."""
+        return EXCHANGE, self.queue
 
     def encode(self) -> Message:
         """As TaskMessage's; it keeps its task id."""

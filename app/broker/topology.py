@@ -6,6 +6,8 @@ dead-lettering, refusing instead of dropping when full) is a queue argument, bec
 not turn a dead letter into a lost one. What an operator may tune (delivery limit, length) is a policy.
 """
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -41,7 +43,30 @@ class QueueSpec:
     name: str
     exchange: str
     routing_key: str
-    arguments: dict[str, str]
+    arguments: Mapping[str, str | bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """A queue beside that of its pool: see app.broker.affinity."""
+
+    pool: str
+    number: int
+
+    @property
+    def queue(self) -> str:
+        """Its name."""
+        return f"{self.exchange_of(self.pool)}.{self.number}"
+
+    @staticmethod
+    def exchange_of(pool: str) -> str:
+        """The exchange that the pool's shards are bound to."""
+        return f"{pool}.near"
+
+
+def pool_of(queue: str) -> str:
+    """The work queue whose pool serves the queue: itself, or that of a shard."""
+    return re.sub(_SHARD, "", queue)
 
 
 WORK_QUEUE_ARGUMENTS = {
@@ -55,7 +80,8 @@ QUEUES = (
     *(QueueSpec(queue.value, EXCHANGE, queue.value, WORK_QUEUE_ARGUMENTS) for queue in Queue),
     QueueSpec(DEAD_LETTER_QUEUE, DEAD_LETTER_EXCHANGE, "#", {"x-queue-type": "quorum"}),
 )
-_WORK_QUEUES = "^(" + "|".join(queue.value for queue in Queue) + ")$"
+_SHARD = r"\.near\.[0-9]+$"
+_WORK_QUEUES = "^(" + "|".join(queue.value for queue in Queue) + r")(\.near\.[0-9]+)?$"
 
 
 def declare(channel: "Channel") -> None:

@@ -4,17 +4,23 @@ from collections.abc import Iterator
 
 import httpx
 
+from app.broker.affinity import PLUGIN, Affinity
 from app.broker.inspection import Difference, Inspection, Trouble
 from app.broker.management import Management
 from app.broker.topology import QUEUES, definitions
 from app.doctor.findings import Finding, failed, ok, warning
 from app.errors import BrokerAway
+from app.jobs import CATALOG
+from app.ledger.affinity import affinity_of
 from app.server_limits import over_rabbitmq, plan_of, words_of
 from app.settings import Settings
 
 OLDEST = (3, 10)
 FEW_CHANNELS = 16
 _DECLARE = "Run `millrace topology declare`, or start a dispatcher."
+_PLUGIN = (
+    f"Enable the broker's plugin (rabbitmq-plugins enable {PLUGIN}), then restart the dispatchers."
+)
 _AGAIN = (
     "Arguments can't be changed: pause the queue (`millrace queues pause`), let its workers empty it, delete it "
     "with rabbitmqctl delete_queue, then `millrace topology declare`. The ledger keeps the jobs meanwhile."
@@ -32,8 +38,9 @@ def rabbitmq(settings: Settings) -> Iterator[Finding]:
     try:
         yield ok("rabbitmq.reach", "connected")
         yield from _server(inspection)
-        differences = list(inspection.differences())
-        yield from _topology(differences)
+        affinity = affinity_of(settings, CATALOG)
+        differences = list(inspection.differences(affinity))
+        yield from _topology(differences, affinity)
         refused = inspection.refused_to_publish()
         yield from _rights(differences, refused)
         yield _alarm(inspection.alarm())
@@ -73,15 +80,20 @@ def _server(inspection: Inspection) -> Iterator[Finding]:
         )
 
 
-def _topology(differences: list[Difference]) -> Iterator[Finding]:
+def _topology(differences: list[Difference], affinity: Affinity) -> Iterator[Finding]:
     found = [each for each in differences if each.trouble is not Trouble.REFUSED]
     for each in found:
-        if each.trouble is Trouble.MISSING:
+        if each.name in affinity.exchanges:
+            yield failed(
+                "rabbitmq.topology", f"{each.name} isn't there {each.said}".rstrip(), _PLUGIN
+            )
+        elif each.trouble is Trouble.MISSING:
             yield failed("rabbitmq.topology", f"{each.name} isn't there", _DECLARE)
         else:
             yield failed("rabbitmq.topology", f"{each.name}: {each.said}", _AGAIN)
     if not found:
-        yield ok("rabbitmq.topology", f"all {len(QUEUES)} queues and their exchanges as declared")
+        queues = len(QUEUES) + len(affinity.queues)
+        yield ok("rabbitmq.topology", f"all {queues} queues and their exchanges as declared")
 
 
 def _rights(differences: list[Difference], refused: str) -> Iterator[Finding]:
@@ -128,9 +140,9 @@ def _of_management(settings: Settings, management: Management) -> Iterator[Findi
         yield warning("rabbitmq.policies", "; ".join(wrong), change)
     else:
         yield ok("rabbitmq.policies", "delivery limits and lengths are set")
-    missing = {
-        (each.exchange, each.name, each.routing_key) for each in QUEUES
-    } - management.bindings()
+    queues = (*QUEUES, *affinity_of(settings, CATALOG).queues)
+    wanted_bindings = {(each.exchange, each.name, each.routing_key) for each in queues}
+    missing = wanted_bindings - management.bindings()
     if missing:
         names = ", ".join(sorted(queue for _, queue, _ in missing))
         yield failed("rabbitmq.bindings", f"not bound: {names}", _DECLARE)

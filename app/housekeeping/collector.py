@@ -1,5 +1,6 @@
 """Drains the broker's dead-letter queue into the ledger, and finds jobs whose message the broker lost."""
 
+import time
 from itertools import islice
 
 import structlog
@@ -9,6 +10,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 
 from app.broker.dead_letters import DeadLetterQueue, DeadMessage
 from app.broker.topology import Queue
+from app.ledger.affinity import affinity_of
 from app.ledger.aftermath import Aftermaths
 from app.ledger.cancel import be_patient
 from app.ledger.collect import Fate, collect, keep_raw
@@ -31,6 +33,8 @@ class Collector:
         self._engine = engine
         self._catalog = catalog
         self._aftermaths = aftermaths
+        self._affinity = affinity_of(settings, catalog)
+        self._emptied: dict[str, float] = {}
         self._queue: DeadLetterQueue | None = None
         self._busy: list[DeadMessage] = []
 
@@ -54,7 +58,7 @@ class Collector:
             self._queue = None
 
     def _step(self) -> bool:
-        queue = self._queue = self._queue or DeadLetterQueue(self._settings)
+        queue = self._queue = self._queue or DeadLetterQueue(self._settings, self._affinity)
         # First, so that nothing is taken while the database is away, and no dead message is in the way.
         rescued = sum(self._rescue(queue, name.value) for name in Queue)
         messages = [*self._busy, *islice(iter(queue.take, None), BATCH - len(self._busy))]
@@ -99,10 +103,27 @@ class Collector:
 
     def _rescue(self, queue: DeadLetterQueue, name: str) -> int:
         ready = queue.ready(name)
+        emptied = self._seconds_since_emptied(queue, name)
         with self._engine.begin() as tx:
             rescued = rescue_unheard(
-                tx, name, ready=ready, seconds=self._settings.rescue_after_seconds
+                tx,
+                name,
+                ready=ready,
+                seconds=self._settings.rescue_after_seconds,
+                apart=self._affinity.kinds,
+                emptied=emptied,
             )
         for job_id in rescued:
             log.warning("job.rescued", job_id=str(job_id), queue=name, reason="message_lost")
         return len(rescued)
+
+    def _seconds_since_emptied(self, queue: DeadLetterQueue, pool: str) -> float | None:
+        """Within which each of the pool's shards was seen empty; None: one of them never was."""
+        shards = [shard.name for shard in self._affinity.shards_of(pool)]
+        for shard in shards:
+            asked_at = time.monotonic()
+            if queue.ready(shard) == 0:
+                self._emptied[shard] = asked_at
+        if not all(shard in self._emptied for shard in shards):
+            return None
+        return time.monotonic() - min((self._emptied[shard] for shard in shards), default=0.0)

@@ -17,6 +17,7 @@ from app.broker.dead_letters import DeadLetterQueue
 from app.broker.topology import QUEUES
 from app.errors import BrokerAway
 from app.jobs import CATALOG
+from app.ledger.affinity import affinity_of
 from app.ledger.contract import Catalog
 from app.ledger.depth import Depth, read_depths
 from app.ledger.standing import Standing, read_standing
@@ -41,6 +42,7 @@ class Depths(Collector):
         self._settings = settings
         self._engine = engine
         self._catalog = catalog
+        self._affinity = affinity_of(settings, catalog)
         self._lock = threading.Lock()
         self._read_at = float("-inf")
         self._broker: DeadLetterQueue | None = None
@@ -75,12 +77,18 @@ class Depths(Collector):
         except SQLAlchemyError as error:
             log.warning("depths.ledger_unread", error=cause(error))
         try:
-            self._broker = self._broker or DeadLetterQueue(self._settings)
-            self._lengths = {spec.name: self._broker.length(spec.name) for spec in QUEUES}
+            self._broker = self._broker or DeadLetterQueue(self._settings, self._affinity)
+            self._lengths = {spec.name: self._length(self._broker, spec.name) for spec in QUEUES}
             self._successes["broker"] = time.time()
         except BrokerAway as away:
             log.warning("depths.broker_unread", error=cause(away))
             self._leave()
+
+    def _length(self, broker: DeadLetterQueue, queue: str) -> tuple[int, int]:
+        """With the messages of the queue's shards; the consumers are those of whichever has the fewest."""
+        names = [queue, *(shard.name for shard in self._affinity.shards_of(queue))]
+        lengths = [broker.length(name) for name in names]
+        return sum(ready for ready, _ in lengths), min(taking for _, taking in lengths)
 
     def _ledger(self) -> Iterable[GaugeMetricFamily]:
         states = [

@@ -24,6 +24,8 @@ MAX_HARD_SECONDS = 900
 """Well below RabbitMQ's consumer_timeout of 30 minutes, which would close the worker's channel."""
 MAX_BRIEF_SECONDS = 10
 MAX_PRIORITY = 100
+AFFINE_AT_ONCE = 2
+"""One that runs, and the next one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +46,11 @@ class JobSpec:
     elsewhere or locks; their time limits are at most MAX_BRIEF_SECONDS.
 
     `concurrency` says which of a tenant's jobs run one at a time, or in order.
+
+    `affinity` is for work that profits from what the last job of the same tenant left in memory or on disk: where
+    MILLRACE_AFFINITY_SHARDS is set, a tenant's jobs go to one worker while it is there. At most AFFINE_AT_ONCE of
+    a tenant's are with the broker or a worker at once, with or without that setting: the kind has a concurrency
+    key by that, and no other.
     """
 
     kind: str
@@ -57,6 +64,7 @@ class JobSpec:
     public: bool = False
     brief: bool = False
     concurrency: Concurrency | None = None
+    affinity: bool = False
 
     def __post_init__(self) -> None:
         if not self.kind or self.version < 1:
@@ -75,6 +83,20 @@ class JobSpec:
             raise ValueError(
                 f"{self.kind}: a brief job has hard_seconds <= {MAX_BRIEF_SECONDS}: it holds its row"
             )
+        if self.affinity:
+            self._have_affinity()
+
+    def _have_affinity(self) -> None:
+        """What a tenant has more than that waits in the outbox: a shard serves one at a time, and of whoever shares it
+        none is to wait behind a backlog.
+        """
+        if self.together > 1 or self.concurrency is not None:
+            raise ValueError(
+                f"{self.kind}: affinity goes with neither `together` nor `concurrency`"
+            )
+        key = f"{self.kind}:affinity"
+        own = Concurrency(key=lambda _job: key, limit=AFFINE_AT_ONCE)
+        object.__setattr__(self, "concurrency", own)
 
 
 class UnreadablePayload(Exception):

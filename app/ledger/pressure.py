@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, text
 
 from app.ledger.depth import read_depths
-from app.ledger.processes import SECONDS
+from app.ledger.processes import MISSED_BEATS, SECONDS
 
 LINES = 4_000
 """So much of the history's end is looked at, of all queues together: rates and durations are of late."""
-MISSED_BEATS = 3
 
 _OF_LATE = text("""
     WITH steps AS (

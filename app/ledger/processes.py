@@ -9,6 +9,8 @@ from sqlalchemy import Connection, text
 
 SECONDS = 10.0
 """How often they say so."""
+MISSED_BEATS = 3
+"""Who has missed so many is gone."""
 MAX_SHOWN = 200
 
 _BEAT = text("""
@@ -19,6 +21,11 @@ _BEAT = text("""
         chores = excluded.chores, seen_at = excluded.seen_at
 """)
 _GONE = text("DELETE FROM processes WHERE name = :name")
+_WORKERS = text("""
+    SELECT name FROM processes
+    WHERE role = 'worker' AND :queue = ANY(string_to_array(queues, ', '))
+      AND seen_at > clock_timestamp() - make_interval(secs => :seconds)
+""")
 _SEEN = text("""
     WITH running AS (
         SELECT j.worker, count(*) AS busy
@@ -62,6 +69,12 @@ def beat(
 def leave(tx: Connection, name: str) -> None:
     """It has ended in good order."""
     tx.execute(_GONE, {"name": name})
+
+
+def workers_on(tx: Connection, queue: str) -> list[str]:
+    """The names of those that serve the queue, in no order: who has missed MISSED_BEATS does not."""
+    facts = {"queue": queue, "seconds": MISSED_BEATS * SECONDS}
+    return list(tx.execute(_WORKERS, facts).scalars())
 
 
 def seen(tx: Connection) -> list[ProcessSeen]:

@@ -52,10 +52,13 @@ _EXPIRED_LEASES = _put_back("""
 # is asked of the locked row is asked again when it has changed; of a row that is joined to it, it isn't.
 # Only a job that was sent once says where the queue's front is: of one that was sent again an older message
 # may be the one that runs, and then each rescue would make all that wait look overtaken.
+# Jobs of the kinds that are `apart` may be in a shard: they say nothing of the queue's own front, and their message is
+# gone only where, since it was sent, every shard has been empty once as well.
 _UNHEARD = _put_back("""
     WITH front AS (
         SELECT max(f.queued_at) AS at FROM in_flight f JOIN jobs j ON j.id = f.job_id
         WHERE f.queue = :queue AND j.state = 'running' AND j.attempt = 1
+          AND f.kind <> ALL(CAST(:apart AS text[]))
           AND NOT EXISTS (SELECT FROM job_history h
                           WHERE h.job_id = j.id AND h.event IN ('rescue', 'replay'))
     ), stuck AS (
@@ -65,6 +68,8 @@ _UNHEARD = _put_back("""
           AND j.queued_at < clock_timestamp() - make_interval(secs => :seconds)
           AND (:ready = 0
                OR j.queued_at < (SELECT at FROM front) - make_interval(secs => :seconds))
+          AND (f.kind <> ALL(CAST(:apart AS text[]))
+               OR j.queued_at < clock_timestamp() - make_interval(secs => CAST(:emptied AS float)))
         ORDER BY f.queued_at LIMIT :limit
         FOR NO KEY UPDATE OF j SKIP LOCKED
     )
@@ -142,15 +147,24 @@ def rescue_expired_leases(tx: Connection, *, limit: int = 500) -> list[UUID]:
 
 
 def rescue_unheard(
-    tx: Connection, queue: str, *, ready: int, seconds: float, limit: int = 500
+    tx: Connection,
+    queue: str,
+    *,
+    ready: int,
+    seconds: float,
+    limit: int = 500,
+    apart: Collection[str] = (),
+    emptied: float | None = None,
 ) -> list[UUID]:
     """Jobs of the queue that are `queued` for at least `seconds` and whose message is gone: the broker
-    has none `ready`, or younger jobs have overtaken them by that much.
+    has none `ready`, or younger jobs have overtaken them by that much. Of the kinds that are `apart`, in shards of
+    the queue's pool, only those that are queued for longer than `emptied` seconds: since then each shard has been
+    seen empty; None: one of them hasn't been.
     """
     facts = {"code": "message_lost", "message": "The broker no longer had the job's message."}
-    answer = tx.execute(
-        _UNHEARD, {"queue": queue, "ready": ready, "seconds": seconds, "limit": limit, **facts}
-    )
+    lanes = {"apart": list(apart), "emptied": emptied}
+    known = {"queue": queue, "ready": ready, "seconds": seconds, "limit": limit}
+    answer = tx.execute(_UNHEARD, {**known, **lanes, **facts})
     return list(answer.scalars())
 
 

@@ -36,6 +36,8 @@ prometheus.tcp.ip = {host}
 prometheus.tcp.port = {port}
 """
 METRICS_PLUGIN = "rabbitmq_prometheus"
+PLUGIN = "rabbitmq_consistent_hash_exchange"
+"""Costs a start nothing that could be measured; whether anything uses it is MILLRACE_AFFINITY_SHARDS's business."""
 METRICS_NEEDS = (METRICS_PLUGIN, "rabbitmq_management_agent", "rabbitmq_web_dispatch")
 
 
@@ -136,7 +138,7 @@ class RabbitMQ:
         definitions = self.folder / "definitions.json"
         write_private(definitions, json.dumps(with_user(_definitions(), self.password), indent=2))
         # The management plugin costs four seconds at every start and six at every stop.
-        plugins = METRICS_PLUGIN if self.metrics_port else ""
+        plugins = ",".join([PLUGIN, *([METRICS_PLUGIN] if self.metrics_port else [])])
         (self.folder / "enabled_plugins").write_text(f"[{plugins}].\n")
         configuration = CONFIGURATION.format(host=LOOPBACK, port=self.port, definitions=definitions)
         if self.metrics_port:
@@ -152,7 +154,7 @@ class RabbitMQ:
         visible.mkdir(parents=True, exist_ok=True)
         for link in visible.iterdir():
             link.unlink()
-        wanted = ("rabbitmq_prelaunch", *(METRICS_NEEDS if self.metrics_port else ()))
+        wanted = ("rabbitmq_prelaunch", PLUGIN, *(METRICS_NEEDS if self.metrics_port else ()))
         for part in installed.iterdir():
             plugin = part.name.startswith("rabbitmq_")
             if not plugin or part.name.startswith(wanted):

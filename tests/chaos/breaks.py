@@ -19,7 +19,6 @@ from uuid import UUID
 from sqlalchemy import TextClause, text
 
 from app.broker.publisher import Publishable, Publisher
-from app.broker.topology import EXCHANGE
 
 BREAK = "CHAOS_BREAK"
 PROMISES = ("fence", "confirm", "ack", "rescue")
@@ -68,7 +67,8 @@ def _drop_the_fence() -> None:
 def _publish_without_confirms() -> None:
     def publish(self: Publisher, messages: Sequence[Publishable]) -> list[bool]:
         for message in messages:
-            self._channel.basic_publish(message.encode(), EXCHANGE, routing_key=message.queue)
+            exchange, key = message.route
+            self._channel.basic_publish(message.encode(), exchange, routing_key=key)
         return [True for _ in messages]
 
     Publisher.publish = publish  # type: ignore[method-assign]

@@ -7,15 +7,19 @@ from contextlib import contextmanager
 from sqlalchemy import Engine, text
 
 from app.dispatcher import Dispatcher
+from app.jobs import CATALOG
+from app.ledger.contract import Catalog
 from app.ledger.enqueue import OUTBOX_CHANNEL
 from app.settings import Settings
 from tests.support.servers import wait_for
 
 
 @contextmanager
-def dispatching(settings: Settings, engine: Engine, *, dispatchers: int = 1) -> Iterator[None]:
+def dispatching(
+    settings: Settings, engine: Engine, *, dispatchers: int = 1, known: Catalog = CATALOG
+) -> Iterator[None]:
     """Dispatch until the block ends; begins once all of them listen."""
-    made = [Dispatcher(settings) for _ in range(dispatchers)]
+    made = [Dispatcher(settings, catalog=known) for _ in range(dispatchers)]
     threads = [threading.Thread(target=one.run, name="dispatcher") for one in made]
     for thread in threads:
         thread.start()

@@ -13,7 +13,17 @@ from sqlalchemy import text
 from app.ledger.contract import JobContract, JobSpec
 from app.ledger.retry import RetryPolicy
 from tests.support import plain_tasks  # noqa: F401 - registers them
-from tests.support.worker_jobs import Hog, Hold, Killer, Maniac, Query, Slow, Tally, UrgentTally
+from tests.support.worker_jobs import (
+    Hog,
+    Hold,
+    Killer,
+    Maniac,
+    Query,
+    Slow,
+    Tally,
+    UrgentTally,
+    Warm,
+)
 from workers.celery_app import app
 from workers.runtime.context import Context
 from workers.runtime.outcome import Dead, Done, Outcome
@@ -65,6 +75,11 @@ def urgent_tally(ctx: Context, job: UrgentTally) -> Outcome:
     return tally(ctx, job)
 
 
+@handles(Warm)
+def warm(ctx: Context, job: Warm) -> Outcome:
+    return tally(ctx, job)
+
+
 @handles(Hold)
 def hold(ctx: Context, job: Hold) -> Outcome:
     while not Path(job.gate).exists():
@@ -111,7 +126,7 @@ def hog(ctx: Context, job: Hog) -> Outcome:
 
 
 for contract in (
-    *(Stuck, Doomed, Tally, UrgentTally, Hold),
+    *(Stuck, Doomed, Tally, UrgentTally, Warm, Hold),
     *(Killer, Maniac, Slow, Query, Hog),
 ):
     register_task(app, contract)

@@ -59,6 +59,12 @@ class Query(JobContract):
     )
 
 
+class Warm(Tally):
+    """As Tally, and wants the same worker for a tenant."""
+
+    spec: ClassVar[JobSpec] = JobSpec(kind="test.warm", affinity=True)
+
+
 class Hog(Tally):
     """As Tally, with so much memory in hand."""
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from app.broker import topology
-from app.broker.topology import QUEUES, Queue
+from app.broker.affinity import Affinity
+from app.broker.topology import QUEUES, WORK_QUEUE_ARGUMENTS, Queue, pool_of
 
 DEFINITIONS = Path(__file__).parents[2] / "infra" / "rabbitmq" / "definitions.json"
 
@@ -48,6 +49,17 @@ def policies() -> dict[str, dict[str, int]]:
 def test_the_work_queues_are_bounded_by_policy() -> None:
     for queue in Queue:
         assert policies()[queue.value] == {"delivery-limit": 20, "max-length": 10_000}
+
+
+def test_a_shard_is_bounded_as_its_pool_and_loses_as_little() -> None:
+    affinity = Affinity(shards=12, kinds=frozenset({"any"}), pools=tuple(Queue))
+    (work,) = [each for each in topology.definitions()["policies"] if each["name"] == "work-queues"]
+    assert len(affinity.queues) == 36
+    for shard in affinity.queues:
+        assert re.search(work["pattern"], shard.name)
+        assert shard.arguments == {**WORK_QUEUE_ARGUMENTS, "x-single-active-consumer": True}
+        assert pool_of(shard.name) in set(Queue)
+    assert pool_of("default.near.x") == "default.near.x"
 
 
 def test_a_dead_letter_is_never_given_up() -> None:

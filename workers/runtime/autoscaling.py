@@ -16,7 +16,6 @@ from typing import Any
 
 import structlog
 from celery.exceptions import ImproperlyConfigured
-from kombu.common import ignore_errors
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -100,7 +99,7 @@ class LagAutoscaler:
         elif wanted.replicas < size:
             retire(self._pool._pool, size - wanted.replicas)  # noqa: SLF001
         if self._pool.num_processes != size:
-            self._follow()
+            self._worker.consumer.follow_pool()
             now = self._pool.num_processes
             log.info("worker.scaled", was=size, now=now, because=wanted.because)
 
@@ -117,20 +116,6 @@ class LagAutoscaler:
     def update(self, max: int | None = None, min: int | None = None) -> None:  # noqa: A002 - Celery's names
         """For `celery control autoscale`, which is refused: connections are planned for what was given."""
         raise ImproperlyConfigured(f"restart the worker with --autoscale={max},{min} instead")
-
-    def _follow(self) -> None:
-        """Have the broker give out a message for each child, and no more.
-
-        A quorum queue's prefetch is each consumer's own, and stays as it was when that began: so it begins anew.
-        What it was given before is still ours.
-        """
-        consumer = self._worker.consumer
-        consumer.initial_prefetch_count = self._pool.num_processes * consumer.prefetch_multiplier
-        tasks = consumer.task_consumer
-        if tasks is not None:
-            ignore_errors(consumer, tasks.cancel)
-            ignore_errors(consumer, tasks.qos, prefetch_count=consumer.initial_prefetch_count)
-            ignore_errors(consumer, tasks.consume)
 
     def _watch(self) -> None:
         engine = make_engine(

@@ -11,7 +11,7 @@
 """
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import structlog
 from celery.bootsteps import CLOSE  # type: ignore[attr-defined]  # the stubs lack it
@@ -19,6 +19,7 @@ from celery.exceptions import InvalidTaskError
 from celery.worker.consumer import Consumer as CeleryConsumer
 from celery.worker.state import maybe_shutdown
 from kombu import Connection
+from kombu.common import ignore_errors
 from kombu.message import Message
 
 from app.logs import cause
@@ -55,6 +56,10 @@ class Consumer(CeleryConsumer):
     controller: Any
     pool: Any
     strategies: dict[str, Callable[..., Any]]
+    initial_prefetch_count: int
+    prefetch_multiplier: int
+    task_consumer: Any
+    _for_shards: int = 0
 
     class Blueprint(CeleryConsumer.Blueprint):  # type: ignore[misc,valid-type]
         """The stock steps but for delayed delivery, mingle and gossip.
@@ -74,6 +79,28 @@ class Consumer(CeleryConsumer):
         if worker.autoscale:  # a message for each child that it begins with, and not for the most
             options["initial_prefetch_count"] = worker.min_concurrency
         super().__init__(on_task_request, worker_options=switched_off, **options)
+
+    def have_for_shards(self, children: int) -> None:
+        """So many of the pool's children are for messages of shards, beside the queue's own."""
+        self._for_shards = children
+        self.follow_pool()
+
+    def follow_pool(self) -> None:
+        """Have the broker give out a message for each child that no shard has, at least one, and no more.
+
+        A quorum queue's prefetch is each consumer's own, and stays as it was when that began: so it begins anew.
+        What it was given before is still ours.
+        """
+        children = max(1, self.pool.num_processes - self._for_shards)
+        wanted = children * self.prefetch_multiplier
+        if wanted == self.initial_prefetch_count:
+            return
+        self.initial_prefetch_count = wanted
+        tasks, here = self.task_consumer, cast("Any", self)
+        if tasks is not None:
+            ignore_errors(here, tasks.cancel)
+            ignore_errors(here, tasks.qos, prefetch_count=wanted)
+            ignore_errors(here, tasks.consume)
 
     def ensure_connected(self, conn: Connection) -> Connection:
         """Connect, for as long as it takes; a worker that is told to stop meanwhile stops."""

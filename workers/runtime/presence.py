@@ -1,4 +1,5 @@
-"""The worker's main process says every few seconds that it is there, for the operators' console.
+"""The worker's main process says every few seconds that it is there, for the operators' console; and learns who else
+serves its shards, where there are any.
 
 In a thread, and on a connection that is closed again: the event loop must not wait for the database, and a
 worker whose database is away is as alive as before.
@@ -16,6 +17,7 @@ from app.db import make_engine
 from app.ledger.processes import SECONDS, beat, leave
 from app.logs import cause
 from app.settings import Settings
+from workers.runtime.shards import Plan
 from workers.runtime.vitals import turn_at_the_database
 
 log = structlog.get_logger()
@@ -35,13 +37,14 @@ class Presence(bootsteps.StartStopStep):
 
     def __init__(self, parent: Any, **options: Any) -> None:
         self._over = threading.Event()
+        self._queues: list[str] = []
         self._thread: threading.Thread | None = None
         super().__init__(parent, **options)
 
     def start(self, parent: Any) -> None:
         """Begin."""
-        queues = ", ".join(sorted(parent.app.amqp.queues.consume_from))
-        facts = {"name": parent.hostname, "queues": queues}
+        self._queues = sorted(parent.app.amqp.queues.consume_from)
+        facts = {"name": parent.hostname, "queues": ", ".join(self._queues)}
         self._thread = threading.Thread(
             target=self._run, args=(facts, parent.pool), name="presence", daemon=True
         )
@@ -70,5 +73,6 @@ class Presence(bootsteps.StartStopStep):
                     leave(tx, facts["name"])
                 else:
                     beat(tx, role="worker", slots=slots, **facts)
+                    Plan.look(tx, facts["name"], self._queues)
         except SQLAlchemyError as error:
             log.info("worker.presence_unsaid", error=cause(error))

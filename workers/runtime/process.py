@@ -30,6 +30,7 @@ from app.traces import spans
 from workers.runtime.given_back import GivenBack
 from workers.runtime.pool_status import PoolStatus
 from workers.runtime.presence import Presence
+from workers.runtime.shards import ShardConsumers
 from workers.runtime.vitals import Connected, Vitals, last_turn
 
 log = structlog.get_logger()
@@ -68,6 +69,7 @@ def install(app: Celery, settings: Settings, *, before_exit: Callable[[], None])
     Vitals.heartbeat = Heartbeat(settings.heartbeat_file)
     app.steps["worker"].add(Liveness)
     app.steps["consumer"].add(Connected)
+    app.steps["consumer"].add(ShardConsumers)
 
 
 def _die_with_parent(**_: Any) -> None:
