@@ -82,6 +82,9 @@ lock: $(STAMP) ## Pin every dependency again, with hashes
 	@$(VENV)/bin/$(LOCK_GROUP) --group bench -o requirements/bench.txt
 	@$(VENV)/bin/$(LOCK_GROUP) --group local-ai -c requirements/dev.txt -o requirements/local-ai.txt
 	@$(VENV)/bin/$(LOCK_GROUP) --group fuzz -o requirements/fuzz.txt
+	@$(VENV)/bin/$(LOCK_GROUP) --group peers -c requirements/dev.txt -o requirements/peers.txt
+	@if command -v npm >/dev/null; then cd requirements/peers && npm install --package-lock-only --ignore-scripts --no-audit \
+		--no-fund --loglevel=error; else echo "npm is missing: requirements/peers/package-lock.json stays as it is"; fi
 
 clean: ## Stop everything and delete what was made here: environment, data, caches
 	@if [ -x $(PYTHON) ]; then $(PYTHON) -m infra.local down; fi

@@ -25,6 +25,7 @@ NAMES = {
     "import_scale": "bench.import_scale",
     "isolation": "bench.isolation",
     "overhead": "bench.overhead",
+    "peers": "bench.peers",
     "scaling": "bench.scaling",
     "upload": "bench.upload",
     "throughput": "bench.throughput",

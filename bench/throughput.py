@@ -12,7 +12,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
@@ -59,8 +59,12 @@ Cost = dict[str, int]
 class Side:
     """One of the two systems: its processes, and how work is put into it."""
 
-    held: ClassVar[str]
+    held: ClassVar[str] = ""
     """The process that is stopped while work is put in."""
+    servers: ClassVar[Sequence[str]] = ("postgres", "rabbitmq")
+    """Those whose CPU is counted."""
+    tables: ClassVar[str] = TABLES
+    """What is vacuumed before a measurement; "" for all."""
 
     def __init__(
         self,
@@ -90,6 +94,13 @@ class Side:
     def put(self, jobs: int) -> None:
         """So much work, while nobody takes it."""
         raise NotImplementedError
+
+    def takers(self) -> Sequence[psutil.Process]:
+        """Who must stand still while work is put in."""
+        return [self.processes[self.held]]
+
+    def log_of(self, program: Program) -> Path:
+        return self.system.layout.log_of(f"bench-{program.name}")
 
 
 class Ours(Side):
@@ -125,8 +136,7 @@ class Stock(Side):
     held = "worker-default"
 
     def starts(self) -> Sequence[Program]:
-        log = self.system.layout.log_of("bench-stock")
-        log.unlink(missing_ok=True)
+        log = self.log_of(self.worker)
         command = [
             *("celery", "-A", "bench.throughput_stock", "worker", "--loglevel=INFO"),
             *("--queues=stock", f"--concurrency={CHILDREN}", "--hostname=stock@%h"),
@@ -138,6 +148,9 @@ class Stock(Side):
                 ready=lambda: " ready." in log.read_text(),
             )
         ]
+
+    def log_of(self, program: Program) -> Path:
+        return self.system.layout.log_of(f"bench-stock-{program.name}")
 
     def put(self, jobs: int) -> None:
         from bench.throughput_stock import insert_row
@@ -222,7 +235,7 @@ def running(side: Side) -> Iterator[None]:
         for program in side.starts():
             if program.before_start:
                 program.before_start()
-            with side.system.layout.log_of(_log(side, program)).open("wb") as log:
+            with side.log_of(program).open("wb") as log:
                 process = subprocess.Popen(
                     program.command,
                     env={
@@ -240,30 +253,37 @@ def running(side: Side) -> Iterator[None]:
         yield
     finally:
         for process in started:
+            _let_go(process.pid)
             process.terminate()
         for process in started:
             process.wait(60)
 
 
-def _log(side: Side, program: Program) -> str:
-    return "bench-stock" if isinstance(side, Stock) else f"bench-{program.name}"
+def _let_go(pid: int) -> None:
+    """A process that still stands, because putting work in failed, wouldn't hear that it is to end."""
+    with suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        for one in (process, *process.children(recursive=True)):
+            one.send_signal(signal.SIGCONT)
 
 
 def measure(side: Side, jobs: int) -> tuple[float, Cost]:
     """Jobs per second, and microseconds of CPU per job by process."""
     with side.engine.begin() as tx:
         tx.execute(text("TRUNCATE bench_rows"))
-    held = side.processes[side.held]
-    held.suspend()
+    held = side.takers()
+    for process in held:
+        process.suspend()
     side.put(jobs)
     with psycopg.connect(side.system.postgres.superuser_url, autocommit=True) as connection:
         connection.execute("CHECKPOINT")
     with side.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as tx:
         # What autovacuum has done in a system that isn't a minute old.
-        tx.execute(text(f"VACUUM ANALYZE {TABLES}"))
+        tx.execute(text(f"VACUUM ANALYZE {side.tables}"))
         before = _cpu(side)
         began = tx.execute(text("SELECT clock_timestamp()")).scalar_one()
-        held.send_signal(signal.SIGCONT)
+        for process in held:
+            process.send_signal(signal.SIGCONT)
         done = until(lambda: _rows(side.engine) >= jobs, seconds=300)
         assert done, f"{_rows(side.engine)} of {jobs} rows are there"
         after = _cpu(side)
@@ -293,8 +313,9 @@ def _cpu(side: Side) -> dict[str, float]:
         used[name.replace("-default", "")] = times.user + times.system
         ended = times.children_user + times.children_system
         if name.startswith("worker"):
-            used["children"] = _sum(process.children(recursive=True)) + ended
-    for name in ("postgres", "rabbitmq"):
+            children = _sum(process.children(recursive=True)) + ended
+            used["children"] = used.get("children", 0.0) + children
+    for name in side.servers:
         server = psutil.Process(side.system.pid(name))
         times = server.cpu_times()
         gone = times.children_user + times.children_system

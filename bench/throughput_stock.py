@@ -1,6 +1,6 @@
-"""The baseline: stock Celery as its documentation has it, acknowledging late, on a quorum queue.
+"""The baseline: stock Celery as its documentation has it, acknowledging late, on a quorum queue, publishing with confirms.
 
-One pooled connection per child, one transaction per task, no result backend, no events.
+One pooled connection per child (or thread), one transaction per task, no result backend, no events.
 """
 
 import os
@@ -31,9 +31,10 @@ app.conf.update(
     task_default_routing_key=QUEUE,
     task_acks_late=True,
     task_ignore_result=True,
+    broker_transport_options={"confirm_publish": True},
     worker_prefetch_multiplier=1,
 )
-engine = create_engine(DATABASE_URL, pool_size=1)
+engine = create_engine(DATABASE_URL, pool_size=int(os.environ.get("BENCH_SLOTS", "1")))
 stages = record_stages()
 
 

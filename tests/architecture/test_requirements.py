@@ -1,5 +1,6 @@
 """The locks: every file pinned with hashes, from no particular index, and all of one mind."""
 
+import json
 import re
 from pathlib import Path
 
@@ -32,6 +33,7 @@ def test_there_is_a_lock_for_each_image_and_one_for_all() -> None:
         "dev",
         "fuzz",
         "local-ai",
+        "peers",
     }
 
 
@@ -64,11 +66,23 @@ def test_what_an_image_runs_is_what_was_tested(stem: str) -> None:
     assert different == {}
 
 
-def test_what_joins_the_product_in_a_process_agrees_with_it() -> None:
-    everything, extra = pins(FOLDER / "dev.txt"), pins(FOLDER / "local-ai.txt")
+@pytest.mark.parametrize("stem", ["local-ai", "peers"])
+def test_what_joins_the_product_in_a_process_agrees_with_it(stem: str) -> None:
+    everything, extra = pins(FOLDER / "dev.txt"), pins(FOLDER / f"{stem}.txt")
     different = {
         name: (versions, everything[name])
         for name, versions in extra.items()
         if name in everything and not versions <= everything[name]
     }
     assert different == {}
+
+
+def test_what_node_needs_is_pinned_with_hashes_and_from_no_particular_registry() -> None:
+    lock = json.loads((FOLDER / "peers" / "package-lock.json").read_text())
+    wanted = json.loads((FOLDER / "peers" / "package.json").read_text())
+    packages = {name: facts for name, facts in lock["packages"].items() if name}
+    assert lock["packages"][""]["dependencies"] == wanted["dependencies"]
+    assert packages
+    for name, facts in packages.items():
+        assert facts["integrity"].startswith("sha512-"), name
+        assert "resolved" not in facts, name
