@@ -22,6 +22,9 @@ from app.exports.tables import Kind, Source, Table
 MAX_COLUMNS = 1000
 """More than that no spreadsheet shows; and PostgreSQL's limit is 1,664."""
 _LOOK_ROWS = 1000
+_FEW_ATTRIBUTES = 3
+_EMPTY_OBJECT_BYTES = 8
+"""Of `{}` as jsonb, and of nothing else. To compare with it costs more than to take attributes off."""
 _SAMPLE_MASK = 63
 """Of the ids' hashes: one row of 64 is in the sample."""
 _MEASURED_ROWS = 1000
@@ -165,18 +168,25 @@ def _attributes(
     )
     known = _one(tx, first, table, where, column=column, most=sql.Literal(_LOOK_ROWS))[0] or []
     rest = sql.SQL(
-        "SELECT bool_or({column} - {known}::text[] <> '{{}}'), count(*), {sample} FROM {table} WHERE {where}"
+        "SELECT max(pg_column_size({others})), count(*), {sample} FROM {table} WHERE {where}"
     )
-    more, rows, keys = _one(
-        tx, rest, table, where, column=column, known=sql.Literal(known), sample=_sampled(table)
-    )
-    if more:
+    others, sample = _without(column, known), _sampled(table)
+    largest, rows, keys = _one(tx, rest, table, where, others=others, sample=sample)
+    if (largest or 0) > _EMPTY_OBJECT_BYTES:
         every = sql.SQL(
             "SELECT array_agg(DISTINCT name)"
             " FROM {table}, jsonb_object_keys({column}) AS name WHERE {where}"
         )
         known = _one(tx, every, table, where, column=column)[0]
     return sorted(known), rows, keys or []
+
+
+def _without(column: sql.Composable, known: Sequence[str]) -> sql.Composable:
+    """The other attributes. To take a few off one by one is cheaper than all of a list."""
+    if len(known) > _FEW_ATTRIBUTES:
+        return sql.SQL("{} - {}::text[]").format(column, sql.Literal(list(known)))
+    names = [sql.SQL("{}::text").format(sql.Literal(name)) for name in known]
+    return sql.SQL(" - ").join([column, *names])
 
 
 def _sampled(table: Table) -> sql.Composable:

@@ -268,7 +268,9 @@ def test_too_many_attributes_for_columns(
     assert parquet.read_table(io.BytesIO(data)).num_columns == 6
 
 
+@pytest.mark.parametrize("few", [0, 3])
 def test_attributes_of_late_rows_have_their_columns_too(
+    few: int,
     worker: Worker,
     engine: Engine,
     storage: Storage,
@@ -277,16 +279,18 @@ def test_attributes_of_late_rows_have_their_columns_too(
 ) -> None:
     from app.exports import rows
 
+    monkeypatch.setattr(rows, "_FEW_ATTRIBUTES", few)
     monkeypatch.setattr(rows, "_LOOK_ROWS", 1)
     add_contacts(
         engine,
         tenant.id,
         {"email": "a@example.com", "attributes": {"email": "x", "one": "1"}},
         {"email": "b@example.com", "attributes": {"two": 2, "one": None}},
+        {"email": "c@example.com", "attributes": {}},
     )
     header, *found = lines(export(worker, engine, storage, tenant))
     assert header[5:] == ["email (2)", "one", "two"]
-    assert [row[5:] for row in found] == [["x", "1", ""], ["", "", "2"]]
+    assert [row[5:] for row in found] == [["x", "1", ""], ["", "", "2"], ["", "", ""]]
 
 
 def test_expired_rows_are_forgotten(
