@@ -47,7 +47,7 @@ def test_it_grows_with_a_flood_and_shrinks_around_a_job_that_runs(
             return [line.split()[1] for line in listed if line.split()[:1] == ["default"]]
 
         held = fleet.enqueue([Hold(gate=str(gate))])
-        flood = fleet.enqueue([Tally(seconds=0.05) for _ in range(400)])
+        flood = fleet.enqueue([Tally(seconds=0.05) for _ in range(250)])
         wait_for(lambda: scaled_to(MOST), seconds=30, what="a full pool")
         assert messages_at_once() == [str(MOST)]
         fleet.wait_until("succeeded", flood, seconds=60)
@@ -56,7 +56,7 @@ def test_it_grows_with_a_flood_and_shrinks_around_a_job_that_runs(
         assert messages_at_once() == ["1"]
         assert fleet.count("running", held) == 1
         # Grown and shrunk again, between two loads: what was let go isn't needed.
-        more = fleet.enqueue([Tally() for _ in range(200)])
+        more = fleet.enqueue([Tally() for _ in range(100)])
         gate.touch()
         fleet.wait_until("succeeded", [*held, *more], seconds=60)
         assert fleet.stop("worker").status == 0

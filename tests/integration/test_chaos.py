@@ -1,4 +1,4 @@
-"""The fault campaign, small: a few hundred jobs, the cheap faults, the same code and the same books."""
+"""The fault campaign, small: a hundred and fifty jobs, the cheap faults, the same code and the same books."""
 
 import os
 from collections import Counter
@@ -13,7 +13,7 @@ from tests.chaos.timetable import KINDS, timetable
 
 pytestmark = pytest.mark.long
 
-JOBS, FAULTS = 300, 20
+JOBS, FAULTS = 150, 20
 
 
 @pytest.fixture(scope="module")
