@@ -80,7 +80,9 @@ def test_a_job_that_kills_its_worker_dies_of_its_attempts(fleet: Fleet) -> None:
     assert facts.error is not None
     assert facts.error["code"] == "worker_lost"
     assert facts.attempt == 4  # three that were lost, and the one that says so
-    assert events(fleet.engine, killer)[2:] == ["claim", *["take_over"] * 3, "die"]
+    begun = [event for event in events(fleet.engine, killer) if event in {"claim", "take_over"}]
+    assert len(begun) == 4  # on a very busy machine the worker may be quicker than the broker
+    assert events(fleet.engine, killer)[-1] == "die"
     assert max(seconds_between_attempts(fleet, killer)) < RECOVERY_SECONDS
     assert_undisturbed(fleet, neighbours)
 

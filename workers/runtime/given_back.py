@@ -2,15 +2,16 @@
 at once, unless it can't, because the line broke or nobody takes it as redelivered. Then only the end of the
 lease would help, a minute later.
 
-So the main process, which knows that no child of its own runs them any more, looks a second later: a job that is
+So the main process, which knows that no child of its own runs them any more, looks a moment later: a job that is
 still `running` in this worker's name goes back to the outbox. If its message comes after all, whichever is later
 finds nothing to claim.
 """
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from queue import SimpleQueue
+from types import MappingProxyType
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -29,8 +30,13 @@ from workers.runtime.vitals import turn_at_the_database
 
 log = structlog.get_logger()
 
-GRACE_SECONDS = 1.0
+GRACE_SECONDS = 1.5
 """A redelivery takes a few milliseconds, and a new child, where one is waited for, half a second."""
+AGAIN_GRACE_SECONDS = 15.0
+"""For a message that had come back before: this may have been once too often, the broker has given it up, and the
+collector of dead letters is to hear of it first.
+"""
+_GRACES = MappingProxyType({False: GRACE_SECONDS, True: AGAIN_GRACE_SECONDS})
 AGAIN_SECONDS = 0.5
 """Between two attempts to reach the database."""
 
@@ -41,13 +47,19 @@ class Given(Protocol):
     @property
     def kwargs(self) -> dict[str, Any]: ...  # noqa: D102
 
+    @property
+    def delivery_info(self) -> Mapping[str, Any]: ...  # noqa: D102
+
 
 class GivenBack(bootsteps.StartStopStep):
-    """Added to the worker; looks after what `expect` is told, in a thread."""
+    """Added to the worker; looks after what `expect` is told, in threads."""
 
     requires = ("celery.worker.components:Pool",)
     settings: Settings
-    _told: SimpleQueue[tuple[float, set[UUID]]] = SimpleQueue()
+    _told: Mapping[bool, SimpleQueue[tuple[float, set[UUID]]]] = MappingProxyType(
+        {again: SimpleQueue() for again in _GRACES}
+    )
+    """By whether the message had come back before; each in the order of its times."""
 
     @classmethod
     def install(cls, app: Celery, settings: Settings) -> None:
@@ -59,21 +71,23 @@ class GivenBack(bootsteps.StartStopStep):
     def expect(cls, request: Given) -> None:
         """The request's message was given back just now."""
         jobs = _jobs(request)
+        again = bool(request.delivery_info.get("redelivered"))
         if jobs:
-            cls._told.put((time.monotonic() + GRACE_SECONDS, jobs))
+            cls._told[again].put((time.monotonic() + _GRACES[again], jobs))
 
     def start(self, parent: Any) -> None:
         """Begin."""
-        threading.Thread(
-            target=self._run, args=(parent.hostname,), name="given-back", daemon=True
-        ).start()
+        for told in self._told.values():
+            threading.Thread(
+                target=self._run, args=(told, parent.hostname), name="given-back", daemon=True
+            ).start()
 
-    def _run(self, worker: str) -> None:
+    def _run(self, told: SimpleQueue[tuple[float, set[UUID]]], worker: str) -> None:
         engine = make_engine(
             self.settings, pool_size=1, application_name="millrace-worker-given-back"
         )
         while True:
-            due, jobs = self._told.get()
+            due, jobs = told.get()
             time.sleep(max(0.0, due - time.monotonic()))
             while not self._put_back(engine, worker, jobs - _held()):
                 time.sleep(AGAIN_SECONDS)
