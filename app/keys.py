@@ -2,12 +2,23 @@
 
 import hashlib
 import secrets
+from collections.abc import Collection
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, insert, select, update
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Connection,
+    Text,
+    any_,
+    bindparam,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.sql import func
 
@@ -134,14 +145,23 @@ def operator_of(tx: Connection, key: str) -> KeyInForce | None:
 
 def find_key(tx: Connection, key: str) -> KeyInForce | None:
     """The key, whosever it is, if it is in force."""
-    found = tx.execute(
-        select(ApiKey.id, ApiKey.tenant_id, ApiKey.name, ApiKey.role).where(
-            ApiKey.key_hash == _hash(key), ApiKey.revoked_at.is_(None)
-        )
-    ).one_or_none()
-    if found is None:
-        return None
-    return KeyInForce(found.id, found.tenant_id, found.name, Role(found.role))
+    return find_keys(tx, [key]).get(key)
+
+
+def find_keys(tx: Connection, keys: Collection[str]) -> dict[str, KeyInForce]:
+    """Those of the keys that are in force, whosever they are."""
+    hashed = {_hash(key): key for key in keys}
+    rows = tx.execute(
+        select(ApiKey.key_hash, ApiKey.id, ApiKey.tenant_id, ApiKey.name, ApiKey.role).where(
+            ApiKey.key_hash == any_(bindparam("hashes", type_=ARRAY(Text))),
+            ApiKey.revoked_at.is_(None),
+        ),
+        {"hashes": list(hashed)},
+    )
+    return {
+        hashed[row.key_hash]: KeyInForce(row.id, row.tenant_id, row.name, Role(row.role))
+        for row in rows
+    }
 
 
 def operator_keys(tx: Connection) -> list[OperatorKey]:

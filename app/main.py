@@ -25,6 +25,7 @@ from app.api import (
     import_preview,
     imports,
     job_operations,
+    job_posts,
     jobs,
     mails,
     metrics,
@@ -56,6 +57,7 @@ from app.storage import make_storage
 from app.traces import spans
 
 ROUTES = (
+    job_posts,
     imports,
     import_preview,
     import_actions,
@@ -84,9 +86,10 @@ ROUTES = (
     health,
     metrics,
 )
+"""They are asked one after the other whether a request is theirs: first what is asked for most."""
 
-BEGIN_WORK = (imports, import_actions, import_preview, uploads, jobs, exports, documents)
-"""What a POST to these begins is refused while too much is waiting."""
+BEGIN_WORK = (imports, import_actions, import_preview, uploads, exports, documents)
+"""What a POST to these begins is refused while too much is waiting; job_posts asks by itself."""
 
 NO_TELEMETRY: TelemetryConfig = {
     "tracing": False,
@@ -126,6 +129,7 @@ def create_app(
     app.state.catalog = catalog
     app.state.aftermaths = aftermaths
     app.state.settings = settings
+    app.state.job_posts = job_posts.JobPosts(engine, settings, catalog)
     app.state.storage = make_storage(settings)
     app.state.checks = health.checks_of(engine, app.state.storage)
     app.state.draining = False

@@ -2,6 +2,7 @@
 children and schedules, is never refused here.
 """
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from fastapi import Request
@@ -34,7 +35,11 @@ def admit(
 
 def check_backlog(tx: Connection, tenant_id: UUID, settings: Settings) -> None:
     """See `admit`."""
-    found = depths(tx, tenant_id, ALL_TENANTS)
+    check_depths(depths(tx, tenant_id, ALL_TENANTS), tenant_id, settings)
+
+
+def check_depths(found: Sequence[Depth], tenant_id: UUID, settings: Settings) -> None:
+    """See `admit`; `found` are the tenant's figures and ALL_TENANTS', maybe others' too."""
     own = [depth for depth in found if depth.tenant_id == tenant_id]
     every = [depth for depth in found if depth.tenant_id == ALL_TENANTS]
     if _jobs(own) >= settings.backlog_tenant_max:

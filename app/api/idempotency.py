@@ -7,7 +7,7 @@ refused are not remembered.
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 from uuid import UUID
@@ -40,7 +40,21 @@ class Answer:
     body: dict[str, Any]
 
 
-_TAKE_TURNS = text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))")
+Asked = tuple[UUID, str]
+"""A tenant, and a key of its own."""
+
+_TAKE_TURNS = text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
+_TRY_TURNS = text("""
+    SELECT name FROM unnest(CAST(:names AS text[])) AS wanted(name)
+    WHERE pg_try_advisory_xact_lock(hashtextextended(name, 0))
+""")
+_ANSWER = ("request_hash", "status", "location", "body")
+_RECALL_ALL = text(f"""
+    SELECT tenant_id, key, {", ".join(_ANSWER)}
+    FROM unnest(CAST(:tenants AS uuid[]), CAST(:keys AS text[])) AS asked(tenant_id, key)
+    JOIN idempotency_keys USING (tenant_id, key)
+    WHERE operation = :operation
+""")  # noqa: S608 - constants
 
 
 def request_hash(*parts: object) -> str:
@@ -84,6 +98,42 @@ def remember(tx: Connection, tenant_id: UUID, operation: str, key: str, answer: 
     return kept.one_or_none() is not None
 
 
+def take_turns(tx: Connection, asked: Collection[Asked], operation: str) -> set[Asked]:
+    """Those of the keys that nobody has the turn for; who else has one isn't waited for. They are this
+    transaction's from now on.
+    """
+    names = {_turn(tenant_id, operation, key): (tenant_id, key) for tenant_id, key in asked}
+    rows = tx.execute(_TRY_TURNS, {"names": list(names)})
+    return {names[row.name] for row in rows}
+
+
+def recall_all(tx: Connection, asked: Collection[Asked], operation: str) -> dict[Asked, Answer]:
+    """As `recall`, of one operation; what isn't there has no answer yet."""
+    given = {
+        "operation": operation,
+        "tenants": [tenant_id for tenant_id, _ in asked],
+        "keys": [key for _, key in asked],
+    }
+    return {
+        (tenant_id, key): Answer(**dict(zip(_ANSWER, answer, strict=True)))
+        for tenant_id, key, *answer in tx.execute(_RECALL_ALL, given)
+    }
+
+
+def remember_all(tx: Connection, operation: str, answers: Mapping[Asked, Answer]) -> None:
+    """As `remember`, where this transaction has the turns."""
+    rows = [
+        {"tenant_id": tenant_id, "operation": operation, "key": key}
+        | {name: getattr(answer, name) for name in _ANSWER}
+        for (tenant_id, key), answer in answers.items()
+    ]
+    tx.execute(insert(IdempotencyKey).on_conflict_do_nothing(), rows)
+
+
+def _turn(tenant_id: UUID, operation: str, key: str) -> str:
+    return f"{tenant_id} {operation} {key}"
+
+
 def check_same(answer: Answer, request: str) -> Answer:
     """The answer, if it was given to the same request. Raises Unprocessable."""
     if answer.request_hash != request:
@@ -108,7 +158,7 @@ def answer_once(
     """
     if key is None:
         return make()
-    tx.execute(_TAKE_TURNS, {"key": f"{tenant_id} {operation} {key}"})
+    tx.execute(_TAKE_TURNS, {"name": _turn(tenant_id, operation, key)})
     known = recall(tx, tenant_id, operation, key)
     if known is not None:
         return check_same(known, request)

@@ -1,11 +1,24 @@
 """A job as the API shows it. Payload, checkpoint and tracebacks stay inside."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from pydantic import BaseModel
-from sqlalchemy import Connection, Row, Select, false, func, or_, select
+from sqlalchemy import (
+    ARRAY,
+    Connection,
+    Row,
+    Select,
+    Uuid,
+    any_,
+    bindparam,
+    false,
+    func,
+    or_,
+    select,
+)
 
 from app.broker.topology import Queue
 from app.errors import NotFound
@@ -120,6 +133,7 @@ _NEW = (
         )
     )
     .join(JobHistory, JobHistory.job_id == Job.id)
+    .where(Job.id == any_(bindparam("job_ids", type_=ARRAY(Uuid))))
 )
 
 
@@ -173,7 +187,15 @@ def load_job(tx: Connection, tenant_id: UUID | None, job_id: UUID) -> JobDetail:
 
 def load_new_job(tx: Connection, job_id: UUID) -> JobDetail:
     """As `load_job`, by one statement, for a job that this transaction has made: it waits for none."""
-    row = tx.execute(_NEW.where(Job.id == job_id)).one()
+    return load_new_jobs(tx, [job_id])[job_id]
+
+
+def load_new_jobs(tx: Connection, job_ids: Sequence[UUID]) -> dict[UUID, JobDetail]:
+    """As `load_new_job`, by id."""
+    return {row.id: _new(row) for row in tx.execute(_NEW, {"job_ids": list(job_ids)})}
+
+
+def _new(row: Row[Any]) -> JobDetail:
     facts = _facts(row)
     entry = {name: facts.pop(f"h_{name}") for name in HistoryEntry.model_fields if name != "error"}
     traceparent = facts.pop("traceparent")

@@ -1,4 +1,7 @@
-"""What a request gets: the engine, a transaction that commits at its end, and the tenant behind the key."""
+"""What a request gets: the engine, a transaction that commits at its end, and the tenant behind the key.
+
+What only looks something up is `async`: the framework calls plain functions in a thread, each by itself.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,42 +16,43 @@ from app.api.browser import tenant_of_browser
 from app.api.request_id import request_id
 from app.db import autocommit
 from app.errors import Forbidden, Unauthenticated
-from app.keys import operator_of, tenant_of
+from app.keys import KeyInForce, find_key, operator_of, tenant_of
 from app.ledger.aftermath import Aftermaths
 from app.ledger.contract import Catalog
 from app.operations.actor import Actor
+from app.roles import Role
 from app.settings import Settings
 from app.storage import Storage
 from app.traces import spans
 
-_bearer = HTTPBearer(auto_error=False, description="An API key: `millrace keys create TENANT`")
+bearer = HTTPBearer(auto_error=False, description="An API key: `millrace keys create TENANT`")
 
 
-def get_engine(request: Request) -> Engine:
+async def get_engine(request: Request) -> Engine:
     """The process's engine."""
     engine: Engine = request.app.state.engine
     return engine
 
 
-def get_storage(request: Request) -> Storage:
+async def get_storage(request: Request) -> Storage:
     """The object store."""
     storage: Storage = request.app.state.storage
     return storage
 
 
-def get_app_settings(request: Request) -> Settings:
+async def get_app_settings(request: Request) -> Settings:
     """The process's settings."""
     settings: Settings = request.app.state.settings
     return settings
 
 
-def get_catalog(request: Request) -> Catalog:
+async def get_catalog(request: Request) -> Catalog:
     """The kinds of jobs that there are."""
     catalog: Catalog = request.app.state.catalog
     return catalog
 
 
-def get_aftermaths(request: Request) -> Aftermaths:
+async def get_aftermaths(request: Request) -> Aftermaths:
     """What follows when a job of a kind ends."""
     aftermaths: Aftermaths = request.app.state.aftermaths
     return aftermaths
@@ -63,9 +67,10 @@ class Place:
     settings: Settings
 
 
-def get_place(request: Request) -> Place:
+async def get_place(request: Request) -> Place:
     """The process's."""
-    return Place(get_engine(request), get_storage(request), get_app_settings(request))
+    state = request.app.state
+    return Place(state.engine, state.storage, state.settings)
 
 
 EngineDep = Annotated[Engine, Depends(get_engine)]
@@ -88,7 +93,7 @@ Tx = Annotated[Connection, Depends(transaction, scope="function")]
 def current_tenant(
     request: Request,
     engine: EngineDep,
-    credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Security(bearer)],
 ) -> UUID:
     """The tenant that the request's key, or the console's session, belongs to. Raises Unauthenticated;
     Forbidden for a change that a session asks for without its CSRF token.
@@ -96,14 +101,18 @@ def current_tenant(
     if credentials is None:
         return tenant_of_browser(request, engine)
     with autocommit(engine) as connection:
-        tenant = tenant_of(connection, credentials.credentials)
-        operator = None if tenant else operator_of(connection, credentials.credentials)
-    if operator is not None:
-        raise Forbidden("This is an operator's key, and no tenant's. Use a key of the tenant.")
-    if tenant is None:
-        raise Unauthenticated("The API key is unknown or revoked. Use one that is in force.")
+        tenant = tenant_behind(find_key(connection, credentials.credentials))
     spans.note({"millrace.tenant.id": str(tenant)})
     return tenant
+
+
+def tenant_behind(key: KeyInForce | None) -> UUID:
+    """The tenant of a tenant's key in force. Raises Unauthenticated, and Forbidden for an operator's."""
+    if key is None:
+        raise Unauthenticated("The API key is unknown or revoked. Use one that is in force.")
+    if key.role is not Role.TENANT:
+        raise Forbidden("This is an operator's key, and no tenant's. Use a key of the tenant.")
+    return key.tenant_id
 
 
 CurrentTenant = Annotated[UUID, Depends(current_tenant)]
@@ -112,7 +121,7 @@ CurrentTenant = Annotated[UUID, Depends(current_tenant)]
 def current_operator(
     request: Request,
     engine: EngineDep,
-    credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Security(bearer)],
 ) -> Actor:
     """Who runs the product and calls with a key of that; what the role allows is the operation's to say.
     Raises Unauthenticated without one that is in force, and Forbidden for a tenant's.
@@ -137,7 +146,7 @@ CurrentOperator = Annotated[Actor, Depends(current_operator)]
 def reader(
     request: Request,
     engine: EngineDep,
-    credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Security(bearer)],
 ) -> UUID | None:
     """The tenant whose figures are asked for; None, which is everybody's, for an operator's key."""
     if credentials is not None:

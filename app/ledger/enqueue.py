@@ -22,7 +22,7 @@ OUTBOX_CHANNEL = "millrace_outbox"
 
 # What a job is given, and what becomes of it; shared by the two statements below.
 _FIELDS = """
-    id uuid, kind text, version int, queue text, payload jsonb, max_attempts int, priority smallint,
+    id uuid, tenant_id uuid, parent_id uuid, traceparent text, kind text, version int, queue text, payload jsonb, max_attempts int, priority smallint,
     run_at timestamptz, deadline timestamptz, unique_key text, unique_until text, unique_seconds float,
     debounce_seconds float, debounce_most float, concurrency_key text, concurrency_limit smallint,
     in_order boolean
@@ -33,7 +33,7 @@ _COLUMNS = """
     concurrency_limit, in_order
 """
 _VALUES = """
-    id, :tenant_id, :parent_id, :traceparent, kind, version, queue, payload, max_attempts, priority,
+    id, tenant_id, parent_id, traceparent, kind, version, queue, payload, max_attempts, priority,
     coalesce(run_at, clock_timestamp() + make_interval(secs => coalesce(debounce_seconds, 0))),
     deadline, unique_key, unique_until, clock_timestamp() + make_interval(secs => unique_seconds),
     clock_timestamp() + make_interval(secs => debounce_most), concurrency_key,
@@ -140,6 +140,19 @@ class Place:
     crowded: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostedJob:
+    """A job that came by itself, and what it comes from; see `enqueue_posted`."""
+
+    tenant_id: UUID
+    new: NewJob
+    traceparent: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.new.unique_key is not None or self.new.after:
+            raise ValueError("what may have to wait for another transaction shares none")
+
+
 @dataclass(frozen=True, slots=True)
 class Enqueued:
     """`created` is False when a job with that unique key was there already; `id` is then that job's."""
@@ -198,8 +211,29 @@ def enqueue_many(
     Where there is a current span they belong to its trace; elsewhere `traceparent` is what they come from.
     """
     with spans.enqueuing([new.job.spec.kind for new in jobs], traceparent) as given:
-        origin = {"tenant_id": tenant_id, "parent_id": parent_id, "traceparent": given}
-        return _add(tx, tenant_id, jobs, origin, place)
+        return _add(tx, tenant_id, jobs, _origin(tenant_id, parent_id, given), place)
+
+
+def enqueue_posted(tx: Connection, posted: Sequence[PostedJob]) -> list[UUID]:
+    """Add jobs of any tenants by one statement, which waits for nobody; their ids are in the order of `posted`."""
+    ids = [new_id() for _ in posted]
+    rows = [
+        {**_row(job_id, one.new), **_origin(one.tenant_id, None, one.traceparent)}
+        for job_id, one in zip(ids, posted, strict=True)
+    ]
+    if rows:
+        _insert(tx, _INSERT, rows)
+    return ids
+
+
+def _origin(
+    tenant_id: UUID, parent_id: UUID | None, traceparent: str | None
+) -> Mapping[str, object]:
+    return {
+        "tenant_id": str(tenant_id),
+        "parent_id": None if parent_id is None else str(parent_id),
+        "traceparent": traceparent,
+    }
 
 
 def _add(
@@ -234,17 +268,17 @@ def _put(
     place: Place | None,
 ) -> set[UUID]:
     """Those whose unique key was free are added; which."""
-    rows = [_row(job_id, new) for job_id, new in jobs.items()]
+    rows = [{**_row(job_id, new), **origin} for job_id, new in jobs.items()]
     awaited = {on_id for new in jobs.values() for on_id in new.after}
     if not awaited and place is None:
-        return _insert(tx, _INSERT, rows, origin)
+        return _insert(tx, _INSERT, rows)
     states = stand_before(tx, tenant_id, awaited)
     befores = [Prerequisites.of(states, new.after, new.otherwise) for new in jobs.values()]
     rows = [
         {**row, **_standing(number, before, place)}
         for number, (row, before) in enumerate(zip(rows, befores, strict=True))
     ]
-    created = _insert(tx, _INSERT_FLOW, rows, origin)
+    created = _insert(tx, _INSERT_FLOW, rows)
     add_edges(tx, tenant_id, {i: b for i, b in zip(jobs, befores, strict=True) if i in created})
     return created
 
@@ -253,9 +287,8 @@ def _insert(
     tx: Connection,
     statement: TextClause,
     rows: Sequence[Mapping[str, object]],
-    origin: Mapping[str, object],
 ) -> set[UUID]:
-    return {row.id for row in tx.execute(statement, {"jobs": json.dumps(rows), **origin})}
+    return {row.id for row in tx.execute(statement, {"jobs": json.dumps(rows)})}
 
 
 def _standing(number: int, before: Prerequisites, place: Place | None) -> dict[str, object]:

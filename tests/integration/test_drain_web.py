@@ -7,10 +7,12 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import httpx
 import pytest
+from sqlalchemy import text
 
 from app.main import create_app
 from app.serving import Server
@@ -130,3 +132,34 @@ def test_what_does_not_end_in_its_time_is_ended(fleet: Fleet, port: int) -> None
         thread.join(10)
     assert not thread.is_alive()
     assert storage.open_uploads() == []
+
+
+def test_posts_in_line_are_recorded_before_it_ends(
+    fleet: Fleet, web: subprocess.Popen[bytes], port: int
+) -> None:
+    """One transaction is held up; behind it others wait in line when the process is told to stop."""
+    before = fleet.number("SELECT count(*) FROM jobs WHERE kind = 'report.daily'")
+    wanted = {"kind": "report.daily", "payload": {"day": "2026-01-31"}}
+    bearer = {"Authorization": f"Bearer {fleet.tenant.key}"}
+
+    def send(_: int) -> int:
+        url = f"http://{HOST}:{port}/v1/jobs"
+        return httpx.post(url, json=wanted, headers=bearer, timeout=30).status_code
+
+    with ThreadPoolExecutor(5) as pool, fleet.engine.connect() as tx:
+        tx.execute(text("LOCK TABLE jobs IN ACCESS EXCLUSIVE MODE"))
+        first = pool.submit(send, 0)
+        held_up = (
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+            "AND application_name = 'millrace-web' AND wait_event_type = 'Lock'"
+        )
+        wait_for(lambda: fleet.number(held_up), what="the first post")
+        others = [pool.submit(send, number) for number in range(1, 5)]
+        with closing(http.client.HTTPConnection(HOST, port, timeout=30)) as kept:
+            drain(web, port, kept)
+        assert fleet.number(held_up) == 1, "the others are in line, and in no transaction"
+        tx.rollback()
+        assert [each.result(20) for each in (first, *others)] == [202] * 5
+    assert web.wait(10) == 0
+    after = fleet.number("SELECT count(*) FROM jobs WHERE kind = 'report.daily'")
+    assert after == before + 5
