@@ -7,8 +7,7 @@ A damaged record never costs its neighbours anything: it is read again by itself
 import csv
 import gc
 import io
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import accumulate
 
@@ -125,7 +124,6 @@ class _Careful:
         self._lines = split_lines(self._prepared)
         self._inner = grammar if grammar.direct else _stand_in(grammar, self._delimiter)
         self._budget = Budget(max(_BUDGET_FACTOR * len(text), _LEAST_BUDGET))
-        self._minor = _minor_ends(self._lines)
         self._offsets: list[int] = []
         self._records: list[list[str]] = []
         self._out = Parsed(self._records, starts=[], total=len(self._lines))
@@ -224,6 +222,8 @@ class _Careful:
         if after - first > 1 and self._swallows(first, after - first):
             return self._read_damaged(first, after - first)
         following = self._joined(first)
+        if self._waits:
+            return first
         if following is None and after - first == 1:
             following = self._read_ragged(cells, first)
         if following is None:
@@ -271,17 +271,19 @@ class _Careful:
         return Reread(cells, 1, sound=True) if sound and cells else again
 
     def _joined(self, first: int) -> int | None:
-        """A line break of another kind than the file's own, in a cell without quotes."""
-        if not _ends_with(self._lines[first], self._minor):
-            return None
+        """Line breaks of another kind than the record's own end, in a cell without quotes."""
+        inner = _end_of(self._lines[first])
         if self._delimiter not in self._lines[first]:
             return None  # a title, perhaps, above a table from another program
         text = ""
         for number in range(first, min(first + _MAX_JOINED, len(self._lines))):
             line = self._lines[number]
             text += line
-            if not _ends_with(line, self._minor):
+            if _end_of(line) not in {inner, ""}:
                 break
+        else:
+            self._waits = not self._final and first > 0 and number + 1 == len(self._lines)
+            return None
         cells = self._across(without_end(text))
         if cells is None:
             return None
@@ -339,13 +341,6 @@ def _stand_in(grammar: Grammar, delimiter: str) -> Grammar:
     return grammar.but(delimiter=delimiter, skip_space=False)
 
 
-def _minor_ends(lines: Sequence[str]) -> frozenset[str]:
-    """The line ends that only a few lines have."""
-    counts = Counter(line[len(without_end(line)) :][-2:] for line in lines)
-    counts.pop("", None)
-    most = max(counts.values(), default=0)
-    return frozenset(end for end, count in counts.items() if count * 3 < most)
-
-
-def _ends_with(line: str, ends: frozenset[str]) -> bool:
-    return bool(ends) and line[len(without_end(line)) :][-2:] in ends
+def _end_of(line: str) -> str:
+    """The line's end: LF, CRLF or CR; nothing at the end of a file without one."""
+    return line[len(without_end(line)) :][-2:]
