@@ -10,8 +10,6 @@ finds nothing to claim.
 import threading
 import time
 from collections.abc import Iterable, Mapping
-from queue import SimpleQueue
-from types import MappingProxyType
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -36,7 +34,6 @@ AGAIN_GRACE_SECONDS = 15.0
 """For a message that had come back before: this may have been once too often, the broker has given it up, and the
 collector of dead letters is to hear of it first.
 """
-_GRACES = MappingProxyType({False: GRACE_SECONDS, True: AGAIN_GRACE_SECONDS})
 AGAIN_SECONDS = 0.5
 """Between two attempts to reach the database."""
 
@@ -51,15 +48,38 @@ class Given(Protocol):
     def delivery_info(self) -> Mapping[str, Any]: ...  # noqa: D102
 
 
+class Expected:
+    """Jobs by the moment to look after them. Its methods may be called from any thread."""
+
+    def __init__(self) -> None:
+        self._due: dict[UUID, float] = {}
+        self._told = threading.Condition()
+
+    def add(self, jobs: Iterable[UUID], seconds: float) -> None:
+        """Look after them in so many seconds from now, and no sooner: what was said before of any of them was said
+        of a message that has come since.
+        """
+        with self._told:
+            self._due.update(dict.fromkeys(jobs, time.monotonic() + seconds))
+            self._told.notify()
+
+    def take(self) -> set[UUID]:
+        """Waits for the next that are due, and forgets them."""
+        with self._told:
+            while not (due := {job for job, at in self._due.items() if at <= time.monotonic()}):
+                first = min(self._due.values(), default=None)
+                self._told.wait(None if first is None else first - time.monotonic())
+            for job in due:
+                del self._due[job]
+            return due
+
+
 class GivenBack(bootsteps.StartStopStep):
-    """Added to the worker; looks after what `expect` is told, in threads."""
+    """Added to the worker; looks after what `expect` is told, in a thread."""
 
     requires = ("celery.worker.components:Pool",)
     settings: Settings
-    _told: Mapping[bool, SimpleQueue[tuple[float, set[UUID]]]] = MappingProxyType(
-        {again: SimpleQueue() for again in _GRACES}
-    )
-    """By whether the message had come back before; each in the order of its times."""
+    _expected = Expected()
 
     @classmethod
     def install(cls, app: Celery, settings: Settings) -> None:
@@ -70,25 +90,21 @@ class GivenBack(bootsteps.StartStopStep):
     @classmethod
     def expect(cls, request: Given) -> None:
         """The request's message was given back just now."""
-        jobs = _jobs(request)
         again = bool(request.delivery_info.get("redelivered"))
-        if jobs:
-            cls._told[again].put((time.monotonic() + _GRACES[again], jobs))
+        cls._expected.add(_jobs(request), AGAIN_GRACE_SECONDS if again else GRACE_SECONDS)
 
     def start(self, parent: Any) -> None:
         """Begin."""
-        for told in self._told.values():
-            threading.Thread(
-                target=self._run, args=(told, parent.hostname), name="given-back", daemon=True
-            ).start()
+        threading.Thread(
+            target=self._run, args=(parent.hostname,), name="given-back", daemon=True
+        ).start()
 
-    def _run(self, told: SimpleQueue[tuple[float, set[UUID]]], worker: str) -> None:
+    def _run(self, worker: str) -> None:
         engine = make_engine(
             self.settings, pool_size=1, application_name="millrace-worker-given-back"
         )
         while True:
-            due, jobs = told.get()
-            time.sleep(max(0.0, due - time.monotonic()))
+            jobs = self._expected.take()
             while not self._put_back(engine, worker, jobs - _held()):
                 time.sleep(AGAIN_SECONDS)
 
