@@ -38,7 +38,8 @@ from infra.local.waiting import until
 WAITING = 10_000
 ROWS = 1_000_000
 URGENT = 400
-ROUNDS = 3
+ROUNDS = 7
+"""Of 400 jobs the p99 is that of the fourth worst: a single round says little."""
 _STARTED = text("""
     SELECT id, extract(epoch FROM started_at)::float8 AS started FROM jobs WHERE id = ANY(:ids)
 """)
@@ -76,14 +77,15 @@ def run() -> Result:
                 idle = _urgent(engine, URGENT)
                 with _backlogs(on):
                     behind = _urgent(engine, URGENT)
-                    let_default_go(engine)
-                    beside = _urgent(engine, URGENT)
+                    if number == 0:
+                        let_default_go(engine)
+                        seconds["import_running"] = _urgent(engine, URGENT)
                 runs.append((1 / _p99(behind), 1 / _p99(idle)))
-                for name, found in zip(seconds, (idle, behind, beside), strict=True):
-                    seconds[name] += found
+                seconds["idle"] += idle
+                seconds["backlog"] += behind
                 Console().print(
                     f"round {number + 1}: p99 {_p99(behind) * 1000:.0f} ms behind the backlogs, "
-                    f"{_p99(idle) * 1000:.0f} ms alone, {_p99(beside) * 1000:.0f} ms beside the import"
+                    f"{_p99(idle) * 1000:.0f} ms alone"
                 )
         engine.dispose()
     notes["ms"] = {
@@ -119,6 +121,8 @@ def _backlogs(on: Stage) -> Iterator[None]:
             yield
         finally:
             client.post(f"{answer.headers['Location']}/cancel").raise_for_status()
+            with on.engine.begin() as tx:
+                let_go(tx, Scope.QUEUE, "default")
             _end(on.engine)
 
 
