@@ -25,6 +25,7 @@ WINDOW = 64
 class Batched(Ours):
     """Jobs with or without a batch, and the batch with or without a window."""
 
+    kind = "InsertRow"
     batched = False
     window: int | None = None
 
