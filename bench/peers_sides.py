@@ -34,6 +34,12 @@ class OursTogether(Ours):
     kind = "InsertRow"
 
 
+class OursMany(Ours):
+    """Sixty-four to a message, and to a transaction."""
+
+    kind = "InsertRowMany"
+
+
 class OursClaimed(Ours):
     """With a lease, by a claim that is committed before the job begins; for jobs of any length."""
 
