@@ -1,8 +1,11 @@
 """`POST /v1/jobs`: posts that come at the same time share a transaction.
 
-What may have to wait for another transaction has one of its own, and so has what its neighbours should not share: a
-post with a unique key, one whose idempotency key is in use, one whose trace is recorded (its statements are its
-spans), and every post of a transaction that failed. So nothing that a post is or does changes what becomes of another.
+There are two lines. What waits for no other transaction is in the first. A post with a unique key may have to wait for
+whoever is adding the same: it shares a transaction with its like, which waits PATIENCE and no longer.
+
+What its neighbours should not share has a transaction of its own: a post whose idempotency key is in use, one whose
+trace is recorded (its statements are its spans), and every post of a transaction that failed. So nothing that a post is
+or does changes what becomes of another.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,7 +21,7 @@ import structlog
 from fastapi import APIRouter, Depends, Request, Response, Security
 from fastapi.exceptions import RequestValidationError
 from fastapi.security import HTTPAuthorizationCredentials
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, TextClause, text
 from sqlalchemy.exc import DBAPIError
 
 from app.api.admission import check_backlog, check_depths
@@ -56,7 +59,10 @@ MOST = 100
 """So many posts share a transaction; more than come together at what one process can take."""
 ROOM = 1000
 """So many posts of a process may wait: what it takes in a second or two."""
+PATIENCE = "100ms"
+"""For another's unique key: longer than a dispatcher's commit takes, and below PostgreSQL's deadlock_timeout."""
 _NOW = text("SELECT clock_timestamp()")
+_PATIENCE = text(f"SET LOCAL lock_timeout = '{PATIENCE}'")
 
 Credentials = Annotated[HTTPAuthorizationCredentials | None, Security(bearer)]
 
@@ -112,11 +118,13 @@ class JobPosts:
         self._engine = engine
         self._settings = settings
         self._catalog = catalog
-        self._group = GroupCommit(self._commit, most=MOST, room=ROOM)
+        self._keyless = GroupCommit(self._commit, most=MOST, room=ROOM)
+        self._keyed = GroupCommit(self._commit_keyed, most=MOST, room=ROOM)
 
     async def add(self, post: Post) -> Answer | None:
         """Raises what `alone` raises, and Overloaded when too many wait in line."""
-        return await self._group.add(post)
+        line = self._keyless if post.request.unique_key is None else self._keyed
+        return await line.add(post)
 
     def alone(
         self, http: Request, credentials: HTTPAuthorizationCredentials | None, post: Post
@@ -138,18 +146,22 @@ class JobPosts:
         return tenant_id
 
     def _make(self, tx: Connection, tenant_id: UUID, post: Post) -> Answer:
-        new = new_job(self._catalog, post.request, _clock(tx))
-        made = enqueue_many(tx, tenant_id, [new])[0]
-        detail = load_new_job(tx, made.id) if made.created else load_job(tx, tenant_id, made.id)
-        return answer_with(detail, post.hashed)
+        return _enqueue(tx, tenant_id, new_job(self._catalog, post.request, _clock(tx)), post)
 
-    def _commit(self, posts: Sequence[Post]) -> list[Answer | Exception | None]:
+    def _commit_keyed(self, posts: Sequence[Post]) -> list[Answer | Exception | None]:
+        return self._commit(posts, patience=_PATIENCE)
+
+    def _commit(
+        self, posts: Sequence[Post], *, patience: TextClause | None = None
+    ) -> list[Answer | Exception | None]:
         """For GroupCommit. A lost connection is everybody's error, and so is a commit that failed, after which the
         posts may be there. After any other error nothing is, and each post is on its own.
         """
         entries = [_Entry(post) for post in posts]
         with self._engine.connect() as tx:
             try:
+                if patience is not None:
+                    tx.execute(patience)
                 self._share(tx, entries)
             except Exception as error:
                 if lost(error):
@@ -226,15 +238,42 @@ def _recall(tx: Connection, entries: Sequence[_Entry]) -> dict[Asked, _Entry]:
 
 
 def _add(tx: Connection, entries: Sequence[_Entry]) -> None:
-    posted = [
-        PostedJob(tenant_id=entry.tenant_id, new=entry.new, traceparent=entry.post.traceparent)
+    """Whose unique key is taken comes after all that are new: each of these is answered as it was made."""
+    wanted = [
+        (
+            entry,
+            PostedJob(tenant_id=entry.tenant_id, new=entry.new, traceparent=entry.post.traceparent),
+        )
         for entry in entries
         if entry.tenant_id is not None and entry.new is not None
     ]
-    ids = enqueue_posted(tx, posted)
-    made: dict[UUID, JobDetail] = load_new_jobs(tx, ids) if ids else {}
-    for entry, job_id in zip(entries, ids, strict=True):
-        entry.outcome = answer_with(made[job_id], entry.post.hashed)
+    wanted.sort(key=_unique)
+    ids = enqueue_posted(tx, [posted for _, posted in wanted])
+    created = [job_id for job_id in ids if job_id is not None]
+    made = load_new_jobs(tx, created) if created else {}
+    for (entry, _), job_id in zip(wanted, ids, strict=True):
+        if job_id is not None:
+            entry.outcome = answer_with(made[job_id], entry.post.hashed)
+    for entry, posted in wanted:
+        if entry.open:
+            with entry.judging():
+                entry.outcome = _enqueue(tx, posted.tenant_id, posted.new, entry.post)
+
+
+def _unique(wanted: tuple[_Entry, PostedJob]) -> tuple[str, ...]:
+    """Transactions that take keys in one order don't wait for each other in a circle; posts with one key stay in line,
+    and so do those without.
+    """
+    new = wanted[1].new
+    if new.unique_key is None:
+        return ()
+    return str(wanted[1].tenant_id), new.job.spec.kind, new.unique_key
+
+
+def _enqueue(tx: Connection, tenant_id: UUID, new: NewJob, post: Post) -> Answer:
+    made = enqueue_many(tx, tenant_id, [new], traceparent=post.traceparent)[0]
+    detail = load_new_job(tx, made.id) if made.created else load_job(tx, tenant_id, made.id)
+    return answer_with(detail, post.hashed)
 
 
 async def get_job_posts(request: Request) -> JobPosts:
@@ -288,7 +327,7 @@ async def create_job(
         traceparent=spans.carried(),
     )
     answer = None
-    if credentials is not None and request.unique_key is None and not spans.recording():
+    if credentials is not None and not spans.recording():
         answer = await posts.add(post)
     if answer is None:
         answer = await anyio.to_thread.run_sync(posts.alone, http, credentials, post)

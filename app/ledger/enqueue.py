@@ -149,8 +149,8 @@ class PostedJob:
     traceparent: str | None = None
 
     def __post_init__(self) -> None:
-        if self.new.unique_key is not None or self.new.after:
-            raise ValueError("what may have to wait for another transaction shares none")
+        if self.new.after:
+            raise ValueError("what waits for other jobs isn't posted with others")
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,16 +214,17 @@ def enqueue_many(
         return _add(tx, tenant_id, jobs, _origin(tenant_id, parent_id, given), place)
 
 
-def enqueue_posted(tx: Connection, posted: Sequence[PostedJob]) -> list[UUID]:
-    """Add jobs of any tenants by one statement, which waits for nobody; their ids are in the order of `posted`."""
+def enqueue_posted(tx: Connection, posted: Sequence[PostedJob]) -> list[UUID | None]:
+    """Add jobs of any tenants by one statement; their ids are in the order of `posted`, with None for a job whose
+    unique key is taken, also by one before it. Waits only for transactions that are adding one of the unique keys.
+    """
     ids = [new_id() for _ in posted]
     rows = [
         {**_row(job_id, one.new), **_origin(one.tenant_id, None, one.traceparent)}
         for job_id, one in zip(ids, posted, strict=True)
     ]
-    if rows:
-        _insert(tx, _INSERT, rows)
-    return ids
+    created = _insert(tx, _INSERT, rows) if rows else set()
+    return [job_id if job_id in created else None for job_id in ids]
 
 
 def _origin(

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from time import monotonic
 from typing import Any
 
 import httpx
@@ -19,6 +20,7 @@ from app.api.job_request import JobRequest
 from app.errors import TooManyRequests, Unauthenticated, Unprocessable
 from app.keys import revoke_key
 from app.ledger.backlog import ALL_TENANTS
+from app.ledger.enqueue import enqueue
 from app.settings import Settings
 from tests.support.customers import Customer, make_customer
 from tests.support.deaths import TEST_CATALOG
@@ -117,6 +119,80 @@ def test_what_the_database_refuses_leaves_all_to_themselves(
 ) -> None:
     assert together(posts, [post(tenant), post(tenant, "\0"), post(tenant)]) == [None] * 3
     assert kept(engine) == []
+
+
+def seen(engine: Engine, told: Sequence[Answer | BaseException | None]) -> list[Any]:
+    """Of each answer which job it is, by order of appearance, its history and deadline; and what all the jobs came to."""
+    shown: list[Any] = []
+    order: list[str] = []
+    for answer in told:
+        assert isinstance(answer, Answer)
+        body = answer.body
+        order += [] if body["id"] in order else [body["id"]]
+        history = [line["event"] for line in body["history"]]
+        shown.append((order.index(body["id"]), body["kind"], history, body["unique_key"]))
+    jobs = {job.id: job.payload for job in kept(engine)}
+    return [*shown, [jobs[job_id] for job_id in order]]
+
+
+KEYED: dict[str, list[dict[str, Any]]] = {
+    "kept": [{}, {}, {}],
+    "window": [{"unique_for": 60.0}] * 3,
+    "debounce": [{"debounce": 30.0}] * 3,
+    "a debounce after one without": [{}, {"debounce": 30.0}, {}],
+    "one without after a debounce": [{"debounce": 30.0}, {}, {"debounce": 40.0}],
+}
+
+
+@pytest.mark.parametrize("before", [False, True], ids=["free", "taken"])
+@pytest.mark.parametrize("policy", KEYED)
+def test_posts_with_one_unique_key_are_answered_as_if_each_were_alone(
+    posts: JobPosts, engine: Engine, policy: str, before: bool
+) -> None:
+    """Neighbours' keys, tenants and kinds make no difference."""
+    both = []
+    for apart in (False, True):
+        with engine.begin() as tx:
+            tx.execute(text("TRUNCATE jobs, job_history, outbox"))
+        one, two = make_customer(engine), make_customer(engine)
+        if before:
+            together(posts, [post(one, "old", unique_key="k", **KEYED[policy][0])])
+        wanted = [
+            post(customer, name + str(number), unique_key=key, **facts)
+            for number, facts in enumerate(KEYED[policy])
+            for customer, key, name in ((one, "k", "a"), (two, "k", "b"), (one, "i", "c"))
+        ]
+        told = [together(posts, [each])[0] for each in wanted] if apart else together(posts, wanted)
+        both.append(seen(engine, told))
+    shared, alone = both
+    assert shared == alone
+    assert len(shared[-1]) == 3
+
+
+def test_unique_keys_are_taken_in_their_own_order(
+    posts: JobPosts, engine: Engine, tenant: Customer
+) -> None:
+    """Two processes that take them in the order of their lines would wait for each other in a circle."""
+    together(posts, [post(tenant, key, unique_key=key) for key in ("b", "c", "a")])
+    assert [job.payload["name"] for job in kept(engine)] == ["a", "b", "c"]
+
+
+def test_nobody_waits_long_for_a_unique_key_that_is_being_taken(
+    posts: JobPosts, engine: Engine, tenant: Customer
+) -> None:
+    job = TEST_CATALOG["test.greeting"].model_validate({"name": "Ada"})
+    with engine.begin() as tx:
+        held = enqueue(tx, tenant.id, job, unique_key="k")
+        wanted = [post(tenant, unique_key="k"), post(tenant, unique_key="l"), post(tenant)]
+        began = monotonic()
+        told = together(posts, wanted)
+        assert monotonic() - began < 10
+        assert told[:2] == [None, None], "each is on its own"
+        assert isinstance(told[2], Answer), "and whoever has no key isn't held up"
+    (after,) = together(posts, wanted[:1])
+    assert isinstance(after, Answer)
+    assert after.body["id"] == str(held.id)
+    assert len(kept(engine)) == 2
 
 
 def test_a_bad_post_among_many_harms_none(
