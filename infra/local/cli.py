@@ -67,22 +67,64 @@ def down(home: Annotated[Path, typer.Option(help="Where everything is kept.")] =
         console.print(f"ended: {', '.join(ended)}" if ended else "nothing was running")
 
 
+_FieldOf = Annotated[
+    list[str] | None,
+    typer.Option(help="Of the payload, NAME:TYPE (uuid, str, int, bool, date); repeatable."),
+]
+_OneAtATime = Annotated[str | None, typer.Option(help="A field: of each value one job at a time.")]
+_SoMany = Annotated[int, typer.Option(help="So many of them instead of one.")]
+_InOrder = Annotated[
+    bool, typer.Option("--in-order", help="These strictly in the order they were made.")
+]
+_Affinity = Annotated[
+    bool, typer.Option("--affinity", help="On the worker that did the tenant's last one.")
+]
+_Unique = Annotated[str | None, typer.Option(help="A field: posts with one value are one job.")]
+_UniqueFor = Annotated[float | None, typer.Option(help="Seconds; then a new one.")]
+_UniqueUntil = Annotated[
+    str | None, typer.Option(help="published (to a worker) or ended; then a new one.")
+]
+_Debounce = Annotated[
+    float | None, typer.Option(help="Seconds after the newest post with the unique key.")
+]
+_DebounceMax = Annotated[float | None, typer.Option(help="Seconds after the first at most.")]
+
+
 @app.command("new-job")
 def new_job(
     name: Annotated[str, typer.Argument(help="Of the three files, such as send_welcome.")],
     kind: Annotated[str | None, typer.Option(help="Stored for good, such as mail.welcome.")] = None,
     queue: Annotated[str, typer.Option(help="high, default or low.")] = "default",
-    field: Annotated[
-        list[str] | None,
-        typer.Option(help="Of the payload, NAME:TYPE (uuid, str, int, bool, date); repeatable."),
-    ] = None,
+    field: _FieldOf = None,
+    concurrency_key: _OneAtATime = None,
+    concurrency_limit: _SoMany = 1,
+    in_order: _InOrder = False,
+    affinity: _Affinity = False,
+    unique_key: _Unique = None,
+    unique_for: _UniqueFor = None,
+    unique_until: _UniqueUntil = None,
+    debounce: _Debounce = None,
+    debounce_max: _DebounceMax = None,
 ) -> None:
     """Write a job that works at once: contract, handler, test, their listings and its golden record."""
+    from infra.local.new_job.keys import Keys
     from infra.local.new_job.order import make_order
     from infra.local.new_job.write import write_job
 
     with _reported():
-        paths = write_job(ROOT, make_order(name, kind=kind, queue=queue, fields=field or []))
+        keys = Keys(
+            concurrency_key=concurrency_key,
+            concurrency_limit=concurrency_limit,
+            in_order=in_order,
+            affinity=affinity,
+            unique_key=unique_key,
+            unique_for=unique_for,
+            unique_until=unique_until,
+            debounce=debounce,
+            debounce_max=debounce_max,
+        )
+        order = make_order(name, kind=kind, queue=queue, fields=field or [], keys=keys)
+        paths = write_job(ROOT, order)
         for path in paths:
             console.print(f"wrote {path.relative_to(ROOT)}", markup=False)
         console.print(f"Next: make lint, .venv/bin/python -m pytest {paths[2].relative_to(ROOT)}")

@@ -4,6 +4,7 @@ LocalError
 ├── MissingProgram   something must be installed first; the message holds the command
 ├── AlreadyRunning   another process holds this home
 ├── StartCancelled   someone asked to stop while the start was under way
+├── BadOrder         a job can't be written as it was asked for
 └── ProgramFailed    a program or a set-up step failed; carries the tail of its log
 """
 
@@ -33,6 +34,10 @@ class AlreadyRunning(LocalError):
 
 class StartCancelled(LocalError):
     """The start was given up because the system is being stopped."""
+
+
+class BadOrder(LocalError):
+    """A job can't be written as it was asked for; the message says what to ask for instead."""
 
 
 class ProgramFailed(LocalError):

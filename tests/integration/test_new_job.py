@@ -5,12 +5,14 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from infra.local.errors import LocalError
+from infra.local.errors import BadOrder, LocalError
 from infra.local.new_job import write
-from infra.local.new_job.order import BadOrder, make_order
+from infra.local.new_job.keys import Keys
+from infra.local.new_job.order import make_order
 from tests.architecture.test_structure import ROOT
 
 PARTS = ("app", "workers", "infra", "tests", "bench", "docs", "requirements")
@@ -53,10 +55,17 @@ def test_what_it_writes_passes_lint_architecture_and_its_own_test(tmp_path: Path
     fields = ["--field", "contact_id:uuid", "--field", "on:date", "--field", "loud:bool"]
     first = run(root, "infra.local", "new-job", "send_welcome", "--kind", "mail.greeting",
                 "--queue", "high", *fields)  # fmt: skip
-    second = run(root, "infra.local", "new-job", "zebra_count")
-    assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
+    second = run(root, "infra.local", "new-job", "zebra_count", "--affinity", "--field", "herd:str",
+                 "--unique-key", "herd", "--debounce", "30", "--debounce-max", "90")  # fmt: skip
+    third = run(root, "infra.local", "new-job", "zebra_feed", "--field", "zebra_id:uuid",
+                "--concurrency-key", "zebra_id", "--in-order", "--unique-key", "zebra_id",
+                "--unique-for", "60", "--unique-until", "ended")  # fmt: skip
+    fourth = run(root, "infra.local", "new-job", "zebra_wash")
+    for done in (first, second, third, fourth):
+        assert done.returncode == 0, done.stderr
     assert "wrote tests/golden/mail.greeting/v1.json" in first.stdout
-    tests = ["tests/handlers/test_send_welcome.py", "tests/handlers/test_zebra_count.py"]
+    names = ("send_welcome", "zebra_count", "zebra_feed", "zebra_wash")
+    tests = [f"tests/handlers/test_{name}.py" for name in names]
     architecture = [
         f"tests/architecture/test_{name}.py" for name in ("structure", "docs", "contracts")
     ]
@@ -98,6 +107,33 @@ def test_what_will_not_do_is_refused_before_anything_is_looked_at(
 ) -> None:
     with pytest.raises(BadOrder, match=says):
         make_order(name, kind=kind, queue=queue, fields=[field] if field else [])
+
+
+@pytest.mark.parametrize(
+    ("keys", "says"),
+    [
+        ({"concurrency_key": "nothing"}, "no such field"),
+        ({"unique_key": "nothing"}, "no such field"),
+        ({"in_order": True}, "about a --concurrency-key"),
+        ({"concurrency_limit": 2}, "about a --concurrency-key"),
+        ({"concurrency_key": "day", "concurrency_limit": 0}, "between 1 and 100"),
+        ({"concurrency_key": "day", "concurrency_limit": 2, "in_order": True}, "one at a time"),
+        ({"concurrency_key": "day", "affinity": True}, "affinity goes with neither"),
+        ({"unique_for": 5.0}, "about a --unique-key"),
+        ({"unique_until": "ended"}, "about a --unique-key"),
+        ({"debounce": 5.0}, "about a --unique-key"),
+        ({"unique_key": "day", "unique_for": 0.0}, "more than 0"),
+        ({"unique_key": "day", "unique_until": "never"}, "published, ended"),
+        ({"unique_key": "day", "debounce_max": 5.0}, "about a --debounce"),
+        ({"unique_key": "day", "debounce": 5.0, "debounce_max": 1.0}, "0 < seconds"),
+        ({"unique_key": "day", "debounce": 5.0, "unique_for": 5.0}, "Leave out"),
+    ],
+)
+def test_keys_that_the_contract_would_refuse_are_refused_at_once(
+    keys: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(BadOrder, match=says):
+        make_order("x_y", kind=None, queue="low", fields=["day:date"], keys=Keys(**keys))
 
 
 @pytest.mark.parametrize(

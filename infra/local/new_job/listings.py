@@ -3,7 +3,8 @@
 import ast
 from collections.abc import Iterable, Sequence
 
-from infra.local.new_job.order import BadOrder, Order
+from infra.local.errors import BadOrder
+from infra.local.new_job.order import Order
 from infra.local.new_job.texts import readme_row
 
 _TABLE = "| job | queue | tries |"

@@ -1,13 +1,14 @@
-"""What is to be written: a name, a kind, a queue and the payload's fields, all checked."""
+"""What is to be written: a name, a kind, a queue, the payload's fields and keys of them, all checked."""
 
 import keyword
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pydantic import BaseModel
 
 from app.broker.topology import Queue
-from infra.local.errors import LocalError
+from infra.local.errors import BadOrder
+from infra.local.new_job.keys import Keys
 
 LIMITS = {Queue.HIGH: (30, 45), Queue.DEFAULT: (60, 90), Queue.LOW: (120, 150)}
 """Soft and hard, in seconds."""
@@ -17,10 +18,6 @@ _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _KIND = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
 _EMPTY = frozenset({"util", "utils", "common", "helper", "helpers", "misc", "conftest", "test"})
 _MAX_CHARS = 40
-
-
-class BadOrder(LocalError):
-    """It can't be written as it was asked for; the message says what to ask for instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +49,7 @@ class Order:
     kind: str
     queue: Queue
     fields: tuple[tuple[str, FieldType], ...] = ()
+    keys: Keys = field(default_factory=Keys)
 
     @property
     def class_name(self) -> str:
@@ -59,20 +57,25 @@ class Order:
         return "".join(word.capitalize() for word in self.name.split("_"))
 
 
-def make_order(name: str, *, kind: str | None, queue: str, fields: list[str]) -> Order:
-    """Raises BadOrder for a name, kind, queue or field that won't do."""
+def make_order(
+    name: str, *, kind: str | None, queue: str, fields: list[str], keys: Keys | None = None
+) -> Order:
+    """Raises BadOrder for a name, kind, queue, field or key that won't do."""
     if not _NAME.fullmatch(name) or len(name) > _MAX_CHARS:
         raise BadOrder(f"{name!r} is no name for a job. Use words like {_snake(name)}.")
     if keyword.iskeyword(name) or name in _EMPTY:
         raise BadOrder(f"{name!r} says nothing about the job, or means something to Python.")
     if queue not in set(Queue):
         raise BadOrder(f"There is no queue {queue!r}. Use one of {', '.join(Queue)}.")
-    return Order(
+    order = Order(
         name=name,
         kind=_checked_kind(name, kind),
         queue=Queue(queue),
         fields=tuple(_field(words) for words in _each_once(fields)),
+        keys=keys or Keys(),
     )
+    order.keys.check(order.kind, [field for field, _ in order.fields])
+    return order
 
 
 def _checked_kind(name: str, kind: str | None) -> str:
@@ -109,7 +112,7 @@ def _each_once(fields: list[str]) -> list[str]:
 def _field(words: str) -> tuple[str, FieldType]:
     name, _, type_name = words.partition(":")
     taken = keyword.iskeyword(name) or name.startswith("model_") or hasattr(BaseModel, name)
-    if not _NAME.fullmatch(name) or taken or name in {"spec", "upcasts", "read"}:
+    if not _NAME.fullmatch(name) or taken or name in {"spec", "upcasts", "read", "new_job"}:
         raise BadOrder(f"{name!r} is no name for a field. Use words like contact_id.")
     if type_name not in TYPES:
         raise BadOrder(f"{words!r} is no field. Use NAME:TYPE with one of {', '.join(TYPES)}.")

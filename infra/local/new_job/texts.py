@@ -1,14 +1,13 @@
 """The text of each new file."""
 
+from infra.local.new_job.key_texts import declared_keys, key_imports, text_of_new_job
 from infra.local.new_job.order import LIMITS, TRIES, FieldType, Order
 
 _CONTRACT = '''"""{title}."""
 
 {imports}
 
-from app.broker.topology import Queue
-from app.ledger.contract import JobContract, JobSpec
-from app.ledger.retry import RetryPolicy
+{ours}
 
 
 class {cls}(JobContract):
@@ -19,9 +18,16 @@ class {cls}(JobContract):
         queue=Queue.{queue},
         retry=RetryPolicy(attempts={tries}, base_seconds=2, cap_seconds=600),
         soft_seconds={soft},
-        hard_seconds={hard},
+        hard_seconds={hard},{keys}
     )
 '''
+_CONTRACT_IMPORTS = frozenset(
+    {
+        "from app.broker.topology import Queue",
+        "from app.ledger.contract import JobContract, JobSpec",
+        "from app.ledger.retry import RetryPolicy",
+    }
+)
 _HANDLER = '''"""{title}."""
 
 import structlog
@@ -61,6 +67,13 @@ def test_a_second_message_finds_nothing_to_do(
         assert worker.deliver(job_id) is Disposition.ACKNOWLEDGE
     assert events(engine, job_id).count("succeed") == 1
 '''
+_TEST_KEY = """
+
+def test_posts_with_one_unique_key_are_one_job(engine: Engine, tenant: Customer) -> None:
+    with engine.begin() as tx:
+        first, second = enqueue_many(tx, tenant.id, [JOB.new_job(), JOB.new_job()])
+    assert (first.created, second) == (True, Enqueued(first.id, created=False))
+"""
 _TEST_IMPORTS = (
     "from app.jobs import {cls}",
     "from tests.support.customers import Customer",
@@ -77,6 +90,8 @@ def text_of_contract(order: Order) -> str:
     text = _CONTRACT.format(
         title=_title(order),
         imports="\n".join(sorted({"from typing import ClassVar", *needs}, key=_module)),
+        ours="\n".join(sorted(_CONTRACT_IMPORTS | key_imports(order), key=_module)),
+        keys="".join(f"\n        {line}" for line in declared_keys(order)),
         cls=order.class_name,
         about="What the job is about." if order.fields else "The job's own tenant.",
         kind=order.kind,
@@ -86,7 +101,7 @@ def text_of_contract(order: Order) -> str:
         hard=hard,
     )
     lines = "".join(f"    {name}: {field.annotation}\n" for name, field in order.fields)
-    return text + ("\n" + lines if lines else "")
+    return text + ("\n" + lines if lines else "") + text_of_new_job(order)
 
 
 def text_of_handler(order: Order) -> str:
@@ -98,13 +113,16 @@ def text_of_test(order: Order) -> str:
     """`tests/handlers/test_<name>.py`."""
     types = [field for _, field in order.fields]
     ours = {line.format(cls=order.class_name) for line in _TEST_IMPORTS}
+    if order.keys.unique_key is not None:
+        ours.add("from app.ledger.enqueue import Enqueued, enqueue_many")
     standard, own = _value_imports(types)
     groups = [
         *([standard] if standard else []),
         ["from sqlalchemy import Engine"],
         sorted(ours | own, key=_module),
     ]
-    return _TEST.format(
+    text = _TEST if order.keys.unique_key is None else _TEST + _TEST_KEY
+    return text.format(
         title=_title(order),
         imports="\n\n".join("\n".join(group) for group in groups),
         cls=order.class_name,

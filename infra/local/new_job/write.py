@@ -6,8 +6,9 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+from infra.local.errors import BadOrder
 from infra.local.new_job.listings import with_contract, with_handler, with_row
-from infra.local.new_job.order import BadOrder, Order
+from infra.local.new_job.order import Order
 from infra.local.new_job.texts import text_of_contract, text_of_handler, text_of_test
 
 
