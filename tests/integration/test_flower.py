@@ -1,7 +1,6 @@
 """Flower as its image runs it, behind the stack's proxy, beside a worker of ours."""
 
 import json
-import os
 import re
 import sys
 from collections.abc import Iterator
@@ -12,11 +11,11 @@ from typing import Any
 import httpx
 import pytest
 
-from infra.local import LocalError, Program
-from infra.local.caddy import ensure_caddy
+from infra.local import Program
 from infra.local.layout import ROOT
 from infra.local.ports import LOOPBACK, accepts, choose_ports
 from tests.support.fleet import Fleet, fleet_on
+from tests.support.proxy import find_caddy, proxy
 from tests.support.servers import Servers, wait_for
 from tests.support.web import web_server
 from tests.support.worker_jobs import Tally
@@ -44,12 +43,7 @@ CONTROLS = (
 
 @pytest.fixture(scope="module")
 def caddy() -> Path:
-    try:
-        return ensure_caddy(lambda _line: None)
-    except LocalError as missing:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(str(missing))
+    return find_caddy()
 
 
 @pytest.fixture(scope="module")
@@ -89,23 +83,7 @@ def proxied(
     caddy: Path, fleet: Fleet, ports: dict[str, int], web_port: int
 ) -> Iterator[httpx.Client]:
     """A client of the proxy, which runs on the stack's own Caddyfile."""
-    program = Program(
-        name="proxy",
-        command=[
-            *(str(caddy), "run", "--adapter", "caddyfile"),
-            *("--config", str(ROOT / "infra" / "compose" / "Caddyfile")),
-        ],
-        environment={
-            "PROXY_LISTEN": f"http://{LOOPBACK}:{ports['proxy']}",
-            "FLOWER_UPSTREAM": f"{LOOPBACK}:{ports['flower']}",
-            "WEB_HOST": LOOPBACK,
-            "WEB_UPSTREAM_PORT": str(web_port),
-            "XDG_DATA_HOME": str(fleet.folder / "caddy"),
-            "XDG_CONFIG_HOME": str(fleet.folder / "caddy"),
-        },
-        ready=lambda: accepts(ports["proxy"]),
-    )
-    fleet.start(program)
+    fleet.start(proxy(caddy, fleet.folder, ports["proxy"], web=web_port, flower=ports["flower"]))
     url = f"http://{LOOPBACK}:{ports['proxy']}"
     with httpx.Client(base_url=url, timeout=20, trust_env=False) as client:
         yield client
