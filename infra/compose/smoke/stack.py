@@ -88,10 +88,19 @@ class Stack:
 
     def up(self, *words: str) -> dict[str, float]:
         """Start what isn't running, wait until all is healthy: after how many seconds, by service."""
-        began = time.time()
         waiting = ("--wait", "--wait-timeout", "240")
-        self.compose("up", "--detach", "--no-build", *waiting, *words, *self.services, seconds=300)
-        return self._healthy_since(began)
+        services = self.services
+        began = time.time()
+        with self._watch() as watcher:
+            self.compose("up", "--detach", "--no-build", *waiting, *words, *services, seconds=300)
+            watcher.terminate()
+            said, _ = watcher.communicate(timeout=30)
+        found: dict[str, float] = {}
+        for line in said.splitlines():
+            event = json.loads(line)
+            service = service_of(event["Actor"]["Attributes"])
+            found[service] = max(found.get(service, 0), event["timeNano"] / 1e9 - began)
+        return found
 
     def inside(self, service: str, *words: str) -> str:
         return self.compose("exec", "-T", service, *words)
@@ -121,16 +130,14 @@ class Stack:
             for container in self.containers()
         ]
 
-    def _healthy_since(self, began: float) -> dict[str, float]:
-        words = ("--filter", f"label=com.docker.compose.project={PROJECT}", "--format", "json")
-        until = ("--since", f"{began:.3f}", "--until", f"{time.time():.3f}")
-        filtered = ("--filter", "type=container", "--filter", "event=health_status: healthy")
-        found: dict[str, float] = {}
-        for line in self.run("docker", "events", *until, *filtered, *words).splitlines():
-            event = json.loads(line)
-            service = service_of(event["Actor"]["Attributes"])
-            found[service] = max(found.get(service, 0), event["timeNano"] / 1e9 - began)
-        return found
+    def _watch(self) -> "subprocess.Popen[str]":
+        """Of each container that becomes healthy, as it does: the engine remembers few events."""
+        label = f"label=com.docker.compose.project={PROJECT}"
+        filters = ("--filter", label, "--filter", "event=health_status: healthy")
+        return subprocess.Popen(
+            ["docker", "events", *filters, "--format", "json"],
+            env=self.env, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
 
 
 def service_of(labels: dict[str, str]) -> str:
