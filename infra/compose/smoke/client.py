@@ -5,6 +5,7 @@ import json
 import threading
 import time
 import uuid
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -33,13 +34,13 @@ def contacts_csv(name: str, rows: int) -> tuple[bytes, int]:
 
 class Client:
     """A call that gets no answer, or is told to come again, is repeated with the same idempotency key;
-    `repeats` counts these.
+    `repeats` counts these, by what came instead.
     """
 
     def __init__(self, port: int, key: str) -> None:
         self.port = port
         self.key = key
-        self.repeats = 0
+        self.repeats: Counter[str] = Counter()
 
     def get(self, path: str) -> bytes:
         return self._call("GET", path, b"", {}).body
@@ -104,7 +105,7 @@ class Client:
                     return answer
                 if answer.status not in AGAIN:
                     raise SmokeError(f"{method} {path}: {found}")
-            self.repeats += 1
+            self.repeats[found[:60]] += 1
             check(time.monotonic() < deadline, f"{method} {path} got no answer: {found}")
             time.sleep(0.1)
 
