@@ -68,11 +68,20 @@ def test_the_proxy_is_believed_about_callers_and_the_internet_is_not() -> None:
 
 
 @pytest.mark.parametrize(
-    ("variable", "service"), [("FLOWER_UPSTREAM", "flower"), ("S3_UPSTREAM", "s3")]
+    ("variable", "service"),
+    [("WEB_UPSTREAM", "web"), ("FLOWER_UPSTREAM", "flower"), ("S3_UPSTREAM", "s3")],
 )
 def test_the_proxy_s_upstreams_are_services(variable: str, service: str) -> None:
     assert re.search(rf"\{{\${variable}:{service}:\d+\}}", CADDYFILE)
     assert service in SERVICES
+
+
+def test_the_proxy_has_no_idle_connection_to_a_web_that_has_drained() -> None:
+    kept = re.search(r"keepalive (\d+)s", CADDYFILE)
+    assert kept
+    assert int(kept[1]) < Settings.model_fields["web_drain_seconds"].default
+    # An upstream for each address: a retry would have lost the body of the request.
+    assert "dynamic" not in CADDYFILE
 
 
 # Prometheus
