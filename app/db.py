@@ -11,10 +11,11 @@ from typing import Any
 
 import psycopg
 from psycopg import sql
-from psycopg.rows import TupleRow
+from psycopg.rows import TupleRow, namedtuple_row
 from sqlalchemy import Connection, Dialect, Engine, TextClause, create_engine, event, make_url
 from sqlalchemy.exc import DBAPIError
 
+from app import driver
 from app.settings import Settings
 from app.traces import sql as traced
 
@@ -57,9 +58,16 @@ def make_engine(
         pool_recycle=1800,
         connect_args={**_link(settings, application_name), **session},
     )
-    if settings.otlp_endpoint is not None:
-        event.listen(engine, "do_connect", _connect_traced)
+    event.listen(
+        engine, "do_connect", _connect if settings.otlp_endpoint is None else _connect_traced
+    )
     return engine
+
+
+def _connect(
+    _dialect: Dialect, _record: object, arguments: list[Any], named: dict[str, Any]
+) -> psycopg.Connection[TupleRow]:
+    return driver.Connection.connect(*arguments, **named)
 
 
 def _connect_traced(
@@ -158,13 +166,13 @@ def autocommit(engine: Engine) -> Iterator[Connection]:
     The switch is the driver's; SQLAlchemy's own (`isolation_level`) costs as much as a statement.
     """
     with engine.connect() as connection:
-        driver = driver_connection(connection)
-        driver.autocommit = True
+        raw = driver_connection(connection)
+        raw.autocommit = True
         try:
             yield connection
         finally:
-            if not driver.closed:
-                driver.autocommit = False
+            if not raw.closed:
+                raw.autocommit = False
 
 
 def execute_prepared(
@@ -174,16 +182,67 @@ def execute_prepared(
 
     A third of what it costs through SQLAlchemy. Raises what that raises.
     """
-    driver = driver_connection(tx)
+    raw = driver_connection(tx)
     if not tx.in_transaction():
         tx.begin()  # sends nothing; without it `tx.commit()` would find nothing to commit
+    with _translated(tx, statement):
+        return raw.execute(_driver_sql(statement, tx.dialect), parameters)
+
+
+def rows_prepared(
+    tx: Connection, statement: TextClause, parameters: Mapping[str, Any]
+) -> list[Any]:
+    """As `execute_prepared`; the rows, with their columns as attributes."""
+    raw = driver_connection(tx)
+    if not tx.in_transaction():
+        tx.begin()
+    with _translated(tx, statement), raw.cursor(row_factory=namedtuple_row) as cursor:
+        return cursor.execute(_driver_sql(statement, tx.dialect), parameters).fetchall()
+
+
+def begin_with(
+    tx: Connection, statement: TextClause, parameters: Mapping[str, Any]
+) -> list[driver.Row]:
+    """Begin `tx`, unless it has begun, with this statement, in one round trip; its rows. See app.driver for what they
+    and parameters are.
+
+    Raises what SQLAlchemy raises.
+    """
+    raw = _ours(tx)
+    if not tx.in_transaction():
+        tx.begin()
+    with _translated(tx, statement):
+        return raw.begin_with(statement.text, parameters)
+
+
+def commit_with(tx: Connection, statement: TextClause, parameters: Mapping[str, Any]) -> None:
+    """Commit `tx` after this statement, in one round trip. Where the statement fails nothing is committed; raises what
+    SQLAlchemy raises.
+    """
+    raw = _ours(tx)
+    with _translated(tx, statement):
+        raw.commit_with(statement.text, parameters)
+    tx.commit()  # sends nothing any more
+
+
+def _ours(tx: Connection) -> driver.Connection:
+    raw = driver_connection(tx)
+    if not isinstance(raw, driver.Connection):
+        raise TypeError(f"not a connection of make_engine's: {type(raw).__name__}")
+    return raw
+
+
+@contextmanager
+def _translated(tx: Connection, statement: TextClause) -> Iterator[None]:
+    """The driver's errors as SQLAlchemy's; a connection that broke is not used again."""
     try:
-        return driver.execute(_driver_sql(statement, tx.dialect), parameters)
+        yield
     except psycopg.Error as error:
-        if driver.closed:
+        lost = driver_connection(tx).closed
+        if lost:
             tx.invalidate(error)
         raise DBAPIError.instance(
-            statement.text, None, error, psycopg.Error, connection_invalidated=driver.closed
+            statement.text, None, error, psycopg.Error, connection_invalidated=lost
         ) from error
 
 

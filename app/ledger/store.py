@@ -7,13 +7,14 @@ nothing any more. Zero rows changed means LostLease: roll back, acknowledge, sto
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from psycopg.errors import DivisionByZero
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import DataError
 
-from app.db import execute_prepared
+from app.db import begin_with, commit_with, execute_prepared
 from app.errors import LostLease
 from app.ledger.state import FINISHED, TRANSITIONS, Event, State
 
@@ -90,54 +91,37 @@ _PUT_BACK = text("""
     )
     SELECT pg_notify('millrace_outbox', '') FROM moved
 """)
-# By its id alone, as above. Whoever stands still while it holds the row, a stopped process say, loses it.
-_HELD = """
+# By their ids alone, as above, and in one order, so that two messages with the same jobs don't wait for each other.
+# Whoever stands still while it holds them, a stopped process say, loses them.
+_HOLD = text("""
     SELECT id, tenant_id, kind, version, queue, payload, attempt + 1, max_attempts, traceparent,
            checkpoint, extract(epoch FROM clock_timestamp() - run_at)::float,
-           state, deadline <= clock_timestamp(), clock_timestamp(),
-           set_config('idle_in_transaction_session_timeout', '15s', true)
-    FROM jobs
-"""
-_HOLD = text(f"{_HELD} WHERE id = :job_id FOR NO KEY UPDATE")
-# In one order, so that two messages with the same jobs don't wait for each other.
-_HOLD_ALL = text(f"{_HELD} WHERE id = ANY(:job_ids) ORDER BY id FOR NO KEY UPDATE")
+           CASE WHEN state = 'queued' AND coalesce(deadline > clock_timestamp(), true)
+                THEN extract(epoch FROM clock_timestamp()) END,
+           (SELECT set_config('idle_in_transaction_session_timeout', '15s', true))
+    FROM jobs WHERE id = ANY(CAST(:job_ids AS uuid[])) ORDER BY id FOR NO KEY UPDATE
+""")
+# It fails where one of them is no longer held.
 _FINISH_HELD = text("""
     WITH moved AS (
         UPDATE jobs
-        SET state = 'succeeded', attempt = attempt + 1, worker = :worker, error = NULL,
-            started_at = coalesce(started_at, :began), finished_at = clock_timestamp()
-        WHERE id = :job_id AND attempt = :attempt - 1 AND state = 'queued'
-        RETURNING id, tenant_id, attempt
-    ), landed AS (
-        DELETE FROM in_flight USING moved WHERE in_flight.job_id = moved.id
-    )
-    INSERT INTO job_history (tenant_id, job_id, at, event, from_state, to_state, attempt, worker)
-    SELECT tenant_id, id, step.at, step.event, step.was, step.becomes, attempt, :worker
-    FROM moved, (VALUES (1, CAST(:began AS timestamptz), 'claim', 'queued', 'running'),
-                        (2, clock_timestamp(), 'succeed', 'running', 'succeeded'))
-                AS step(number, at, event, was, becomes)
-    ORDER BY step.number
-""")
-_FINISH_ALL = text("""
-    WITH moved AS (
-        UPDATE jobs
         SET state = 'succeeded', attempt = held.attempt, worker = :worker, error = NULL,
-            started_at = coalesce(started_at, held.began), finished_at = held.ended
-        FROM unnest(CAST(:job_ids AS uuid[]), CAST(:attempts AS int[]), CAST(:begins AS timestamptz[]),
-                    CAST(:ends AS timestamptz[])) AS held(id, attempt, began, ended)
+            started_at = coalesce(started_at, to_timestamp(held.began)), finished_at = to_timestamp(held.ended)
+        FROM unnest(CAST(:job_ids AS uuid[]), CAST(:attempts AS int[]), CAST(:begins AS float8[]),
+                    CAST(:ends AS float8[])) AS held(id, attempt, began, ended)
         WHERE jobs.id = held.id AND jobs.attempt = held.attempt - 1 AND state = 'queued'
         RETURNING jobs.id, tenant_id, held.attempt, held.began, held.ended
     ), landed AS (
-        DELETE FROM in_flight WHERE job_id = ANY(:job_ids)
+        DELETE FROM in_flight WHERE job_id = ANY(CAST(:job_ids AS uuid[]))
     ), logged AS (
         INSERT INTO job_history (tenant_id, job_id, at, event, from_state, to_state, attempt, worker)
-        SELECT tenant_id, id, step.at, step.event, step.was, step.becomes, attempt, :worker
+        SELECT tenant_id, id, to_timestamp(step.at), step.event, step.was, step.becomes, attempt, :worker
         FROM moved CROSS JOIN LATERAL (VALUES (began, 'claim', 'queued', 'running'),
                                               (ended, 'succeed', 'running', 'succeeded'))
                                       AS step(at, event, was, becomes)
         ORDER BY began, step.at
     )
-    SELECT count(*) FROM moved
+    SELECT 1 / (count(*) = cardinality(CAST(:job_ids AS uuid[])))::int FROM moved
 """)
 _HEARTBEAT = text("""
     UPDATE jobs SET lease_until = clock_timestamp() + make_interval(secs => :lease_seconds)
@@ -179,11 +163,13 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """A job whose row this transaction holds, as the attempt that it will have been."""
+    """A job whose row this transaction holds, as the attempt that it will have been. `began` is by the database's
+    clock, in seconds since the epoch.
+    """
 
     job: Claimed
     worker: str
-    began: datetime
+    began: float
 
 
 _CLAIMED = (
@@ -224,61 +210,58 @@ def claim(
     return Claimed(**dict(zip(_CLAIMED, facts, strict=True)), taken_over=was == State.RUNNING)
 
 
-def hold(tx: Connection, job_id: UUID, *, worker: str) -> Held | None:
-    """Take a queued job for as long as this transaction lasts, without a word to anybody: if it ends
-    without `finish_held`, nothing has happened. None when the job isn't queued, or is overdue.
+def hold(tx: Connection, job_ids: Sequence[UUID], *, worker: str) -> dict[UUID, Held]:
+    """Begin `tx`, and take those of the jobs that are queued and not overdue, for as long as it lasts and without a word
+    to anybody: if it ends without `commit_held`, nothing has happened. By id.
     """
-    row = execute_prepared(tx, _HOLD, {"job_id": job_id}).fetchone()
-    return None if row is None else _held(row, worker)
-
-
-def hold_all(tx: Connection, job_ids: Sequence[UUID], *, worker: str) -> dict[UUID, Held]:
-    """As `hold`, those of the jobs that can be held; by id."""
-    rows = execute_prepared(tx, _HOLD_ALL, {"job_ids": list(job_ids)}).fetchall()
+    rows = begin_with(tx, _HOLD, {"job_ids": list(job_ids)})
     held = (_held(row, worker) for row in rows)
     return {one.job.id: one for one in held if one is not None}
 
 
 def _held(row: Sequence[Any], worker: str) -> Held | None:
-    *facts, state, overdue, began, _ = row
-    if state != State.QUEUED or overdue:
+    job_id, tenant_id, kind, version, queue, payload, attempt, most, traceparent, *more = row
+    checkpoint, waited, began, _ = more
+    if began is None:
         return None
-    job = Claimed(**dict(zip(_CLAIMED, facts, strict=True)), taken_over=False)
-    return Held(job=job, worker=worker, began=began)
-
-
-def finish_held(tx: Connection, held: Held) -> None:
-    """Record claim and success of a held job at once, in the transaction of its effects."""
-    done = execute_prepared(
-        tx,
-        _FINISH_HELD,
-        {
-            "job_id": held.job.id,
-            "attempt": held.job.attempt,
-            "worker": held.worker,
-            "began": held.began,
-        },
+    job = Claimed(
+        id=UUID(job_id),
+        tenant_id=UUID(tenant_id),
+        kind=kind,
+        version=int(version),
+        queue=queue,
+        payload=json.loads(payload),
+        attempt=int(attempt),
+        max_attempts=int(most),
+        traceparent=traceparent,
+        checkpoint=None if checkpoint is None else json.loads(checkpoint),
+        waited_seconds=float(waited),
+        taken_over=False,
     )
-    if done.rowcount == 0:
-        raise _lost(held.job)
+    return Held(job=job, worker=worker, began=float(began))
 
 
-def finish_all_held(tx: Connection, done: Sequence[tuple[Held, datetime]]) -> None:
-    """As `finish_held`, several of one worker's, each with its end."""
+def commit_held(tx: Connection, done: Sequence[tuple[Held, float]]) -> None:
+    """Record claim and success of held jobs of one worker, each with its end by the database's clock, and commit `tx`
+    with their effects. Raises LostLease when one is no longer held.
+    """
     jobs = [held.job for held, _ in done]
-    written = execute_prepared(
-        tx,
-        _FINISH_ALL,
-        {
-            "job_ids": [job.id for job in jobs],
-            "attempts": [job.attempt for job in jobs],
-            "begins": [held.began for held, _ in done],
-            "ends": [end for _, end in done],
-            "worker": done[0][0].worker,
-        },
-    )
-    if written.fetchone() != (len(jobs),):
-        raise LostLease(f"not all of {len(jobs)} held jobs are still this worker's")
+    try:
+        commit_with(
+            tx,
+            _FINISH_HELD,
+            {
+                "job_ids": [job.id for job in jobs],
+                "attempts": [job.attempt for job in jobs],
+                "begins": [held.began for held, _ in done],
+                "ends": [end for _, end in done],
+                "worker": done[0][0].worker,
+            },
+        )
+    except DataError as error:
+        if not isinstance(error.orig, DivisionByZero):
+            raise
+        raise LostLease(f"not all of {len(jobs)} held jobs are still this worker's") from None
 
 
 def settle(

@@ -1,16 +1,18 @@
 """A connection of psycopg's whose statements are spans: which verbs and tables, never the text nor a parameter."""
 
 import re
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache
 from typing import Any, Self
 
 import psycopg
 from psycopg import Copy
 from psycopg.abc import Params
+from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow
 
+from app import driver
 from app.traces import spans
 
 _NO_TABLE = re.compile(r"'[^']*'|--[^\n]*|\bextract\s*\(\s*\w+\s+from\b", re.IGNORECASE)
@@ -84,13 +86,29 @@ class TracedCursor(psycopg.Cursor[TupleRow]):
         spans.finish(span)
 
 
-class TracedConnection(psycopg.Connection[TupleRow]):
+class TracedConnection(driver.Connection):
     """See the module."""
+
+    def begin_with(self, statement: str, parameters: Mapping[str, Any]) -> list[driver.Row]:
+        """As ours; a span of the statement's name."""
+        with _spanned(summary(statement)):
+            return super().begin_with(statement, parameters)
+
+    def commit_with(self, statement: str, parameters: Mapping[str, Any]) -> None:
+        """As ours; one span of both names."""
+        with _spanned(f"{summary(statement)}, COMMIT"):
+            super().commit_with(statement, parameters)
 
     def commit(self) -> None:
         """As the library's."""
-        with spans.client("COMMIT", {"db.system.name": "postgresql", "db.query.summary": "COMMIT"}):
+        if self.pgconn.transaction_status == TransactionStatus.IDLE:
+            return
+        with _spanned("COMMIT"):
             super().commit()
+
+
+def _spanned(what: str) -> AbstractContextManager[object]:
+    return spans.client(what, {"db.system.name": "postgresql", "db.query.summary": what})
 
 
 def connect(*arguments: Any, **named: Any) -> psycopg.Connection[TupleRow]:

@@ -16,8 +16,9 @@ from tests.support.clock import set_columns
 from tests.support.customers import Customer
 from tests.support.jobs import Note, add, add_queued, job_facts
 from tests.support.runtime import Worker
+from workers.runtime.attempt import Delivery
 from workers.runtime.context import Context
-from workers.runtime.executor import Delivery, Disposition, execute
+from workers.runtime.executor import Disposition, execute
 from workers.runtime.message import jobs_of
 from workers.runtime.outcome import Done, Outcome
 

@@ -29,7 +29,8 @@ CHILD = """
 import sys
 from uuid import UUID
 import workers.handlers
-from workers.runtime.executor import Delivery, execute
+from workers.runtime.attempt import Delivery
+from workers.runtime.executor import execute
 from workers.runtime.task import runtime
 job = {"job_id": UUID(sys.argv[1]), "kind": "mail.payment_failed", "attempt": 0}
 execute(runtime(), Delivery(**job, worker="child@here", redelivered=False))

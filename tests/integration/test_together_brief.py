@@ -7,6 +7,7 @@ from uuid import UUID
 
 import pytest
 from sqlalchemy import Engine, text
+from structlog.testing import capture_logs
 
 from app.aftermath import AFTERMATHS
 from app.ledger.cancel import cancel
@@ -111,7 +112,11 @@ def test_where_one_is_not_done_each_runs_for_itself(
         return bad
 
     jobs.does[jobs.ids[2]] = fail
-    worker.deliver_together(KIND, jobs.ids)
+    with capture_logs() as lines:
+        worker.deliver_together(KIND, jobs.ids)
+    said = [line["event"] for line in lines]
+    assert said.count("jobs.split") == 1
+    assert said.count("job.failed") == (bad is None), "once, with the run that counts"
     assert events(engine, jobs.ids[2]) == ["enqueue", "dispatch", "claim", event]
     assert job_facts(engine, jobs.ids[2]).attempt == 1
     assert_all_done_once(engine, [*jobs.ids[:2], *jobs.ids[3:]])

@@ -13,8 +13,9 @@ from app.ledger.contract import JobContract
 from app.mailing.smtp import Mailer
 from app.settings import Settings
 from app.storage import Storage
+from workers.runtime.attempt import Delivery, Runtime
 from workers.runtime.context import Context
-from workers.runtime.executor import Delivery, Disposition, Runtime, execute
+from workers.runtime.executor import Disposition, execute
 from workers.runtime.lease import LeaseKeeper
 from workers.runtime.registry import Registration, registrations
 from workers.runtime.together import run_together

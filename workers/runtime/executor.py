@@ -15,15 +15,14 @@ the database stays away, or the runtime is at fault .... give the message back
 """
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from enum import Enum
 from itertools import count
 from typing import TypeVar
-from uuid import UUID
 
 import structlog
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection
 from sqlalchemy.exc import InterfaceError, OperationalError
 
 from app.db import autocommit
@@ -31,22 +30,26 @@ from app.errors import LockBusy, LostLease
 from app.ledger import store
 from app.ledger.aftermath import Aftermaths, Ending, Subject, follow_end
 from app.ledger.burial import record_death
-from app.ledger.contract import JobContract, UnreadablePayload
-from app.ledger.flows import Flow, enqueue_flows
-from app.ledger.job_error import JobError, describe_exception, job_error
+from app.ledger.job_error import JobError, job_error
 from app.ledger.retry import dice, retry_delay_seconds, tries_made
 from app.ledger.state import Event, State
 from app.ledger.store import Claimed
 from app.logs import cause
-from app.mailing.smtp import Mailer
-from app.settings import Settings
-from app.storage import Storage
 from app.traces import spans
 from workers.runtime import metering
+from workers.runtime.attempt import (
+    Delivery,
+    Runtime,
+    Verdict,
+    blame,
+    context_of,
+    enqueue_children,
+    judge,
+)
 from workers.runtime.context import Context
-from workers.runtime.lease import LeaseKeeper
-from workers.runtime.outcome import Cancel, Dead, Done, Outcome, PermanentError, Retry, Snooze
-from workers.runtime.registry import Registration, registrations
+from workers.runtime.held import is_brief, run_held
+from workers.runtime.outcome import Cancel, Dead, Done, Outcome, Retry, Snooze
+from workers.runtime.registry import registrations
 from workers.runtime.trail import Trail
 
 log = structlog.get_logger()
@@ -63,43 +66,6 @@ class Disposition(Enum):
     ACKNOWLEDGE = "acknowledge"
     DEAD_LETTER = "dead_letter"
     GIVE_BACK = "give_back"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Delivery:
-    """A message as it came: `redelivered` is the broker's flag, `worker` our name in the history,
-    `attempt` the one that the message was sent for, `traceparent` what it carries; `alone`: it is for no
-    other job.
-    """
-
-    job_id: UUID
-    kind: str
-    attempt: int
-    worker: str
-    redelivered: bool
-    traceparent: str | None = None
-    alone: bool = True
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Runtime:
-    """What one worker process shares between its jobs. `soft_timeout` is the pool's own exception."""
-
-    engine: Engine
-    storage: Storage
-    mailer: Mailer
-    settings: Settings
-    leases: LeaseKeeper
-    soft_timeout: type[Exception]
-    aftermaths: Aftermaths
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What became of an attempt; `error` is why, where it failed."""
-
-    outcome: Outcome
-    error: JobError | None = None
 
 
 def execute(runtime: Runtime, delivery: Delivery) -> Disposition:
@@ -143,35 +109,24 @@ def _fruitless(delivery: Delivery, trail: Trail, outcome: str) -> None:
     trail.ended(outcome)
 
 
-def is_brief(delivery: Delivery) -> bool:
-    """Whether to try it in one transaction. A message that comes back may have killed its worker, and
-    then its attempts are counted before they run.
-    """
-    registration = registrations().get(delivery.kind)
-    return not (registration is None or delivery.redelivered) and registration.contract.spec.brief
-
-
 def _run_brief(
     runtime: Runtime, delivery: Delivery, trail: Trail
 ) -> tuple[Claimed, Outcome] | None:
-    """Hold, run and record in one transaction; None, and nothing done, where that isn't enough."""
-    with runtime.engine.connect() as tx:
-        try:
-            held = store.hold(tx, delivery.job_id, worker=delivery.worker)
-            if held is None or held.job.kind != delivery.kind:
-                return None
-            trail.claimed(held.job)
-            context = context_of(runtime, held.job, connection=tx)
-            verdict = judge(runtime, context)
-            if isinstance(verdict.outcome, Done):
-                enqueue_children(tx, held.job, verdict.outcome.then)
-                store.finish_held(tx, held)
-                tx.commit()
-                context.committed()
-                return held.job, verdict.outcome
-        except (OperationalError, InterfaceError):
-            return None  # whether it was recorded or not, the claim will see
-    return _conclude_held(runtime, delivery, verdict)
+    """In one transaction; None, and nothing done, where that isn't enough."""
+
+    def run(_: Delivery, context: Context) -> Verdict:
+        trail.claimed(context.job)
+        return judge(runtime, context)
+
+    try:
+        ran = run_held(runtime, [delivery], run)
+    except (OperationalError, InterfaceError):
+        return None  # whether it was recorded or not, the claim will see
+    for one in ran:
+        if isinstance(one.verdict.outcome, Done):
+            return one.context.job, one.verdict.outcome
+        return _conclude_held(runtime, delivery, one.verdict)
+    return None
 
 
 def _conclude_held(
@@ -216,20 +171,6 @@ def _claim(runtime: Runtime, delivery: Delivery, *, again: bool) -> Claimed | No
         )
 
 
-def context_of(runtime: Runtime, job: Claimed, *, connection: Connection | None = None) -> Context:
-    """What the job's handler gets; `connection` is its transaction, where there is one already."""
-    registration = registrations().get(job.kind)
-    return Context(
-        job,
-        engine=runtime.engine,
-        storage=runtime.storage,
-        mailer=runtime.mailer,
-        settings=runtime.settings,
-        brief=registration is not None and registration.contract.spec.brief,
-        connection=connection,
-    )
-
-
 def _attempt(runtime: Runtime, context: Context) -> Outcome:
     """Run the handler and settle; whatever goes wrong is settled in a transaction of its own."""
     job = context.job
@@ -246,51 +187,9 @@ def _attempt(runtime: Runtime, context: Context) -> Outcome:
         log.info("job.lock_busy")
         return _with_database(lambda: _step_back(runtime, job))
     except Exception as bad:  # noqa: BLE001 - what the end of a transaction may bring to light
-        verdict = _blame(runtime, job, bad)
+        verdict = blame(runtime, bad)
     context.close()
     return _fail(runtime, job, verdict)
-
-
-def judge(runtime: Runtime, context: Context) -> Verdict:
-    """Run the handler and say what came of it. Raises LostLease and LockBusy."""
-    job = context.job
-    try:
-        registration, payload = _resolve(job)
-        outcome = registration.handler(context, payload)
-    except (LostLease, LockBusy):
-        raise
-    except Exception as bad:  # noqa: BLE001 - the one place that classifies what handlers raise
-        return _blame(runtime, job, bad)
-    return Verdict(outcome) if isinstance(outcome, (Done, Snooze, Cancel)) else _refused(outcome)
-
-
-def _blame(runtime: Runtime, job: Claimed, bad: Exception) -> Verdict:
-    """Permanent errors are the end, all others are worth another try."""
-    if isinstance(bad, PermanentError):
-        error = describe_exception(bad, bad.code)
-        return Verdict(Dead(error["message"], error["code"]), error)
-    code = "soft_time_limit" if isinstance(bad, runtime.soft_timeout) else "exception"
-    error = describe_exception(bad, code)
-    if code == "soft_time_limit":
-        metering.timed_out(job.kind, "soft")
-    # What it says may quote the payload: it is in the ledger, with the job.
-    log.warning("job.failed", error_type=error["type"], frame=error["frame"])
-    return Verdict(Retry(error["message"]), error)
-
-
-def _resolve(job: Claimed) -> tuple[Registration, JobContract]:
-    """The handler and the payload. Raises PermanentError for what no retry can mend."""
-    if job.attempt > job.max_attempts:
-        raise PermanentError(
-            f"The worker was lost in each of {job.max_attempts} attempts.", code="worker_lost"
-        )
-    registration = registrations().get(job.kind)
-    if registration is None:
-        raise PermanentError(f"This worker knows no kind {job.kind!r}.", code="unknown_kind")
-    try:
-        return registration, registration.contract.read(job.version, job.payload)
-    except UnreadablePayload as unreadable:
-        raise PermanentError(str(unreadable), code=unreadable.code) from None
 
 
 def _settle(tx: Connection, job: Claimed, outcome: Done | Snooze | Cancel) -> None:
@@ -319,6 +218,11 @@ def _fail(runtime: Runtime, job: Claimed, verdict: Verdict) -> Outcome:
     failure, error = verdict.outcome, verdict.error
     if not isinstance(failure, (Retry, Dead)) or error is None:
         raise TypeError(f"{verdict} is no failure")
+    if error["code"] == "soft_time_limit":
+        metering.timed_out(job.kind, "soft")
+    if verdict.raised:
+        # What it says may quote the payload: it is in the ledger, with the job.
+        log.warning("job.failed", error_type=error["type"], frame=error["frame"])
     spans.fail(error["type"] if error["code"] == "exception" else error["code"])
     return _with_database(lambda: _settle_failure(runtime, job, failure, error))
 
@@ -358,25 +262,6 @@ def _die(tx: Connection, aftermaths: Aftermaths, job: Claimed, error: JobError) 
     follow_end(tx, aftermaths, subject, Ending(state=State.DEAD, error=error))
     store.settle(tx, job, Event.DIE, error=error)
     record_death(tx, job.id, job.kind, error)
-
-
-def enqueue_children(tx: Connection, job: Claimed, children: Sequence[Flow]) -> None:
-    """What a job that is done has follow."""
-    if children:
-        enqueue_flows(tx, job.tenant_id, children, parent_id=job.id, traceparent=job.traceparent)
-
-
-def _refused(outcome: object) -> Verdict:
-    """A handler's own Retry or Dead; anything else that it returned is a bug."""
-    match outcome:
-        case Retry(reason):
-            return Verdict(outcome, {**job_error("retry", reason), "type": "Retry"})
-        case Dead(reason, code):
-            return Verdict(outcome, {**job_error(code, reason), "type": "Dead"})
-    message = f"The handler returned {type(outcome).__name__}, which is not an outcome."
-    return Verdict(
-        Dead(message, "bad_outcome"), {**job_error("bad_outcome", message), "type": "Bug"}
-    )
 
 
 def _with_database(step: Callable[[], Answer]) -> Answer:

@@ -18,7 +18,8 @@ from app.settings import get_settings
 from app.storage import make_storage
 from app.traces import spans
 from workers.runtime import metering, soft_limit
-from workers.runtime.executor import Delivery, Disposition, Runtime, execute
+from workers.runtime.attempt import Delivery, Runtime
+from workers.runtime.executor import Disposition, execute
 from workers.runtime.lease import LeaseKeeper
 from workers.runtime.message import jobs_of
 from workers.runtime.together import run_together
@@ -77,6 +78,7 @@ def register_task(app: Celery, contract: type[JobContract]) -> None:
         base=Task,
         bind=True,
         Request=REQUEST,
+        send_events=True,
         soft_time_limit=contract.spec.soft_seconds,
         time_limit=contract.spec.hard_seconds,
     )(run)
