@@ -301,18 +301,23 @@ class Dispatcher:
     def _loop(self, publisher: Publisher, listener: psycopg.Connection) -> None:
         watched = [queue.value for queue in Queue]
         look_at, pause = 0.0, FULL_PAUSE_SECONDS
+        # Where alone a further round finds something, until somebody had to wait.
+        again: frozenset[str] = frozenset()
         while not self._stopping:
             self._heartbeat.beat()
             rooms = self._windows.rooms(publisher.depth, time.monotonic())
             full = [queue for queue, room in rooms.items() if room == 0]
             wanted = {queue: rooms[queue] for queue in watched if rooms[queue] > 0}
             publisher.keep_alive()
-            if wanted:
+            if wanted and (not again or again & wanted.keys()):
                 look_at, pause = self._dispatch(publisher, wanted), FULL_PAUSE_SECONDS
-                if self._round.more:
+                again = self._round.again
+                if again:
                     watched = list({*wanted, *full})
                     continue
+            again = frozenset()
             left = max(0.0, look_at - time.monotonic())
+            pause = max(pause, min(self._windows.seconds_to_room(full), LONGEST_FULL_PAUSE_SECONDS))
             waited = min(left, pause) if full else left
             # Notifications that came in meanwhile are read at once; several of them are one wake-up.
             heard = list(listener.notifies(timeout=waited, stop_after=1))
@@ -347,7 +352,7 @@ class Dispatcher:
                 idle_seconds=int(self._settings.confirm_timeout * 2),
                 affinity=self._affinity,
             )
-            due_in = None if self._round.more else seconds_to_next(tx)
+            due_in = seconds_to_next(tx)
         if done.jobs:
             _record(done, time.monotonic() - began)
         poll = self._settings.dispatch_poll_seconds

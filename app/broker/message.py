@@ -1,11 +1,11 @@
 """What travels: job id, kind, contract version, attempt and trace context, as a Celery task message.
 
 The wire format is Celery's message protocol 2
-(https://docs.celeryq.dev/en/stable/internals/protocol.html), so that stock workers and Flower read it.
+(https://docs.celeryq.dev/en/stable/internals/protocol.html), so that stock workers and Flower read it. Of what that
+leaves open only what somebody looks at is there: each header costs the broker and the worker with every message.
 """
 
 import json
-import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
@@ -13,9 +13,6 @@ from uuid import UUID
 from amqp.basic_message import Message
 
 from app.broker.topology import EXCHANGE, Shard
-
-ORIGIN = f"dispatcher@{socket.gethostname()}"
-_EMBED = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,14 +54,7 @@ class JobMessage:
             "root_id": job_id,
             "parent_id": None,
             "group": None,
-            "retries": 0,
-            "eta": None,
-            "expires": None,
-            "timelimit": [None, None],
-            "argsrepr": "()",
             "kwargsrepr": f"{{'attempt': {self.attempt}}}",
-            "origin": ORIGIN,
-            "ignore_result": True,
         }
         if self.traceparent is not None:
             headers["traceparent"] = self.traceparent
@@ -76,7 +66,7 @@ class JobMessage:
         if self.companions:
             arguments["companions"] = [[str(one), attempt] for one, attempt in self.companions]
         return Message(
-            json.dumps([[], arguments, _EMBED], separators=(",", ":")),
+            json.dumps([[], arguments, {}], separators=(",", ":")),
             content_type="application/json",
             content_encoding="utf-8",
             delivery_mode=2,

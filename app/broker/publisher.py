@@ -19,6 +19,7 @@ import structlog
 from amqp.exceptions import AMQPError, InvalidCommand
 
 from app.broker.affinity import OFF, PLUGIN, Affinity, declare_exchanges, declare_shards
+from app.broker.frames import publishing
 from app.broker.topology import declare
 from app.errors import BrokerAway
 from app.settings import Settings
@@ -28,6 +29,12 @@ log = structlog.get_logger()
 HEARTBEAT_SHARE = 0.75
 """Of `silence_seconds`, from heartbeat to heartbeat. A broker that misses two is gone; one that doesn't even
 acknowledge ours, sooner."""
+
+CHANNEL = 1
+SMALLEST_FRAME_MAX = 4096
+"""Of any broker, in bytes."""
+WRITE_BYTES = 64 * 1024
+"""Messages are gathered until there is so much to write."""
 
 
 def heartbeat_of(settings: Settings) -> int:
@@ -138,9 +145,10 @@ class Publisher:
         self._timeout = settings.confirm_timeout
         self._connection = connect(settings, heartbeat=heartbeat)
         with guarded():
-            self._channel = self._connection.channel()
+            self._channel = self._connection.channel(CHANNEL)
             declare(self._channel)
             self._channel.confirm_select()
+        self._frame_max = self._connection.frame_max or SMALLEST_FRAME_MAX
         self._next_tag = 1
         self._window = _Window({}, set())
         self._unroutable: set[str] = set()
@@ -157,14 +165,22 @@ class Publisher:
         """
         self._window = _Window({}, set())
         self._unroutable.clear()
+        written = bytearray()
         with guarded():
             for index, message in enumerate(messages):
                 self._window.waiting[self._next_tag] = index
                 self._next_tag += 1
-                exchange, key = message.route
-                self._channel.basic_publish(
-                    message.encode(), exchange, routing_key=key, mandatory=True
+                written += publishing(
+                    CHANNEL,
+                    message.route,
+                    message.encode(),
+                    frame_max=self._frame_max,
                 )
+                if len(written) >= WRITE_BYTES:
+                    self._connection.transport.write(bytes(written))
+                    written.clear()
+                    self._listen()
+            self._connection.transport.write(bytes(written))
             self._await_confirms()
         return [
             index not in self._window.refused and str(message.message_id) not in self._unroutable
@@ -187,6 +203,12 @@ class Publisher:
     def close(self) -> None:
         """Close politely; never raises and never hangs."""
         close(self._connection)
+
+    def _listen(self) -> None:
+        """Read what the broker has said so far: it must never wait for us."""
+        with suppress(TimeoutError):
+            while True:
+                self._connection.drain_events(timeout=0)
 
     def _await_confirms(self) -> None:
         deadline = time.monotonic() + self._timeout

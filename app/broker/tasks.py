@@ -5,6 +5,7 @@ needs one commit for both enqueues a job.
 """
 
 import json
+import socket
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +14,6 @@ from uuid import UUID
 
 from amqp.basic_message import Message
 
-from app.broker.message import ORIGIN
 from app.broker.publisher import Publisher
 from app.broker.topology import EXCHANGE, Queue
 from app.errors import BrokerAway
@@ -22,6 +22,7 @@ from app.settings import Settings
 
 PREFIX = "tasks."
 """Every plain task's name begins with it, so that none is ever taken for a kind of job."""
+_ORIGIN = f"millrace@{socket.gethostname()}"
 _EMBED = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 
 
@@ -55,7 +56,7 @@ class TaskMessage:
             "timelimit": [None, None],
             "argsrepr": "()",
             "kwargsrepr": "{}",
-            "origin": ORIGIN,
+            "origin": _ORIGIN,
             "ignore_result": True,
         }
         return _message(json.dumps([[], dict(self.kwargs), _EMBED]), headers, task_id)

@@ -5,7 +5,7 @@ window is `seconds` of work by the rate at which messages were taken of late, an
 when the queue was found empty although it had been filled, and shrinks slowly.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 SHRINK = 0.9
@@ -55,6 +55,10 @@ class Window:
             self._look(depth() * self._jobs_a_message, now)
         return self._room() if self._worth_it() else 0
 
+    def seconds_to_room(self) -> float:
+        """When there will be, by the rate of late; 0 where that says nothing."""
+        return max(0.0, self._there - self._size / 2) / self._rate if self._rate else 0.0
+
     def _room(self) -> int:
         return int(self._size - self._there)
 
@@ -93,6 +97,10 @@ class Windows:
             queue: window.room(lambda queue=queue: depth(queue), now)  # type: ignore[misc]
             for queue, window in self._windows.items()
         }
+
+    def seconds_to_room(self, queues: Iterable[str]) -> float:
+        """When the first of them will have room, by its rate of late; 0 where that says nothing."""
+        return min((self._windows[queue].seconds_to_room() for queue in queues), default=0.0)
 
     def sent(self, queue: str, *, jobs: int, messages: int) -> None:
         """What the broker has taken for a queue."""

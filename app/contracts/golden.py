@@ -54,7 +54,7 @@ def golden_of(contract: type[JobContract]) -> Golden:
         payload=sample_of(contract),
         message={
             "properties": properties,
-            "headers": {**headers, "origin": "dispatcher@example"},
+            "headers": headers,
             "body": message.body,
         },
     )

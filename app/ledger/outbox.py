@@ -13,6 +13,7 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from app.broker.topology import Queue
+from app.db import begin_with, execute_prepared, rows_prepared
 from app.ledger.parking import ALONE, admit
 from app.ledger.rules import Rules, Scope, rule_of
 from app.ledger.turns import Lap, Quota, Seen, Turn, plans_of, quota_of, share_out, steps_for, visit
@@ -151,13 +152,18 @@ class DueJob:
 class Round:
     """What a dispatcher knows from one round to the next: where the laps stand, and what the last one said.
 
-    `more`: another round may find something at once. `curbed`: a limit kept something back, which an end
-    of a job can change at any time; or somebody was at a concurrency key.
+    `again`: the queues in which another round may find something at once. `curbed`: a limit kept something back, which
+    an end of a job can change at any time; or somebody was at a concurrency key.
     """
 
     laps: dict[str, Lap] = field(default_factory=dict)
-    more: bool = False
+    again: frozenset[str] = frozenset()
     curbed: bool = False
+
+    @property
+    def more(self) -> bool:
+        """Whether there is such a queue."""
+        return bool(self.again)
 
     def lap(self, queue: str) -> Lap:
         """That queue's."""
@@ -190,8 +196,9 @@ def take_due(
     never sees a job that is published but not yet `queued`.
     """
     this = Round() if this is None else this
-    tx.execute(_SETTINGS, {"limit": None if idle_seconds is None else f"{idle_seconds}s"})
-    first, *_ = rows = tx.execute(READY, {"batch": batch}).all()
+    limit = None if idle_seconds is None else f"{idle_seconds}s"
+    begin_with(tx, _SETTINGS, {"limit": limit})
+    first, *_ = rows = rows_prepared(tx, READY, {"batch": batch})
     busy = first.to_admit is not None and admit(tx, first.to_admit, alone=first.alone)
     rules = Rules.of(rule_of(row) for row in rows if row.scope is not None)
     quota = quota_of(tx, rules)
@@ -210,7 +217,10 @@ def take_due(
     this.curbed = (
         busy or bool(quota.kinds) or any(turn.curbed for each in offers for turn in each.turns)
     )
-    this.more = _go_on(this, offers, due) or batch in {first.made, first.woken, len(due)}
+    again = _go_on(this, offers, due)
+    # What was just made ready may be of a queue that this round doesn't look at.
+    anywhere = first.made or batch in {first.woken, len(due)}
+    this.again = frozenset(_QUEUES) if anywhere else again
     return due
 
 
@@ -249,27 +259,28 @@ def _take(
     if not turns:
         return []
     facts = {"turns": json.dumps(turns), "kinds": json.dumps(quota.kinds), "held": held}
-    rows = tx.execute(TAKE, {**facts, "batch": batch})
-    return [DueJob(**row._mapping) for row in rows]  # noqa: SLF001
+    rows = rows_prepared(tx, TAKE, {**facts, "batch": batch})
+    return [DueJob(**row._asdict()) for row in rows]
 
 
-def _go_on(this: Round, offers: Sequence[_Offer], due: Sequence[DueJob]) -> bool:
-    """Move the laps on; whether one of them has more."""
+def _go_on(this: Round, offers: Sequence[_Offer], due: Sequence[DueJob]) -> frozenset[str]:
+    """Move the laps on; the queues of those that have more."""
     taken = Counter((job.queue, job.tenant_id) for job in due)
-    more = False
+    more = set()
     for offer in offers:
         full = any(
             not turn.curbed and taken[offer.queue, turn.tenant_id] >= turn.share
             for turn in offer.turns
         )
         mine = sum(taken[offer.queue, turn.tenant_id] for turn in offer.turns)
-        more |= this.lap(offer.queue).move(offer.last, offer.seen, taken=mine, full_shares=full)
-    return more
+        if this.lap(offer.queue).move(offer.last, offer.seen, taken=mine, full_shares=full):
+            more.add(offer.queue)
+    return frozenset(more)
 
 
 def mark_queued(tx: Connection, job_ids: Sequence[UUID]) -> None:
     """The broker has confirmed these: they are `queued`, and out of the outbox."""
-    tx.execute(_MARK, {"job_ids": list(job_ids)})
+    execute_prepared(tx, _MARK, {"job_ids": list(job_ids)})
 
 
 def postpone(tx: Connection, job_ids: Sequence[UUID], *, seconds: float) -> None:

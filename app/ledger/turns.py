@@ -12,6 +12,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
+from app.db import execute_prepared
 from app.ledger.rules import Rules, Scope
 
 # One step of the index a tenant, however much it has in the backlog.
@@ -129,7 +130,8 @@ def _visit(tx: Connection, wanted: Mapping[str, tuple[UUID | None, int]]) -> dic
             {"name": queue, "behind": None if behind is None else str(behind), "steps": steps}
             for queue, (behind, steps) in wanted.items()
         ]
-        for queue, tenant_id in tx.execute(VISIT, {"queues": json.dumps(facts)}):
+        rows = execute_prepared(tx, VISIT, {"queues": json.dumps(facts)})
+        for queue, tenant_id in rows:
             found[queue].append(tenant_id)
     return found
 

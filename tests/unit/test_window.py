@@ -1,5 +1,6 @@
 """The window follows its queue's workers: small where they are slow, large where they are fast."""
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -53,6 +54,16 @@ def test_the_queue_is_not_asked_while_there_is_room_for_sure() -> None:
         assert window.room(depth, step * 1.0)
         window.sent(jobs=1, messages=1)
     assert asked == 1
+
+
+def test_when_there_will_be_room_is_known_from_the_rate() -> None:
+    window = Window(Bounds(least=100, most=100, seconds=1))
+    assert window.seconds_to_room() == 0
+    window.room(lambda: 0, 0)
+    window.sent(jobs=100, messages=100)
+    assert window.seconds_to_room() == 0, "nobody knows"
+    window.room(lambda: 90, 1)  # ten a second
+    assert window.seconds_to_room() == pytest.approx(4)
 
 
 def test_jobs_that_travel_together_count_one_by_one() -> None:
