@@ -57,8 +57,8 @@ def make_celery(settings: Settings) -> Celery:
         worker_consumer="workers.runtime.consumer:Consumer",
         # With `--autoscale=MAX,MIN`, and not without it.
         worker_autoscaler="workers.runtime.autoscaling:LagAutoscaler",
-        # Flower's view.
-        worker_send_task_events=True,
+        # Events of tasks are for Flower to ask for: they cost every job.
+        worker_send_task_events=False,
         timezone="UTC",
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,

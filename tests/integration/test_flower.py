@@ -99,6 +99,8 @@ def test_behind_the_proxy_with_a_login_it_shows_our_names_remembers_and_changes_
     with web_server(fleet.settings) as web, proxied(caddy, fleet, ports, web.port) as client:
         assert client.get("/healthz").status_code == 200  # the API, by the same door
         refuses_strangers(client)
+        log = fleet.processes.log
+        wait_for(lambda: "enabled by remote" in log("worker-flower"), what="Flower's wish")
         ids = fleet.enqueue([Tally() for _ in range(3)])
         fleet.wait_until("succeeded", ids)
         wait_for(lambda: len(kinds(client)) == 3, what="the jobs, in Flower")

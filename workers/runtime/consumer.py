@@ -23,6 +23,7 @@ from kombu.common import ignore_errors
 from kombu.message import Message
 
 from app.logs import cause
+from workers.runtime.loop import read_once, write_at_once
 from workers.runtime.vitals import Vitals
 
 log = structlog.get_logger()
@@ -112,6 +113,7 @@ class Consumer(CeleryConsumer):
             callback=_still_here,
         )
         self.first_connection_attempt = False
+        read_once(connected.transport, encrypted=bool(connected.ssl))
         return connected
 
     def _on_refused(self, error: Exception, interval: float) -> None:
@@ -122,6 +124,11 @@ class Consumer(CeleryConsumer):
         """As stock, which may take long where nothing is acknowledged; whoever asks is told at once."""
         Vitals.broker = type(exc).__name__
         super().on_connection_error_after_connected(exc)
+
+    def on_ready(self) -> None:
+        """The loop is about to turn, on a new connection."""
+        super().on_ready()
+        write_at_once(self.pool._pool, cast("Any", self).hub)  # noqa: SLF001
 
     def on_close(self) -> None:
         """As stock, but a worker that stops keeps account of the jobs that its children were just given.

@@ -38,6 +38,7 @@ class PlainTask(Task):  # type: ignore[type-arg]
     """The base of every `@shared_task`."""
 
     abstract = True
+    send_events = True
     default_retry_delay = 0
     soft_time_limit = SOFT_SECONDS
     time_limit = HARD_SECONDS
