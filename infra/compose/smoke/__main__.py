@@ -5,6 +5,8 @@ Exit status 1 when a row is lost or doubled, or a step fails or takes too long.
 
 import argparse
 import contextlib
+import http.client
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,6 +27,7 @@ from infra.compose.smoke.stack import (
 from infra.compose.smoke.steps import Smoke, step
 
 TOTAL_SECONDS = 40 * 60
+REMOVE = ("down", "--volumes", "--remove-orphans")
 
 
 @contextlib.contextmanager
@@ -66,6 +69,13 @@ def make_stack(folder: Path, *, profiles: list[str], without: list[str]) -> Stac
     return stack
 
 
+def show(stack: Stack) -> None:
+    """What is there, and the end of what it said."""
+    with contextlib.suppress(SmokeError):
+        print(stack.compose("ps", "--all"))
+        print(stack.compose("logs", "--tail=15", "--no-color", "--no-log-prefix"))
+
+
 def words(text: str) -> list[str]:
     return [word for word in text.split(",") if word]
 
@@ -81,25 +91,23 @@ def main() -> int:
     parser.add_argument("--without", type=words, default=[], help="services to leave out")
     parser.add_argument("--keep", action="store_true", help="leave the stack running")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        stack = make_stack(Path(folder), profiles=options.profiles, without=options.without)
-        began = time.monotonic()
-        try:
-            with bounded(TOTAL_SECONDS):
-                Smoke(stack, rows=options.rows).run()
-        except (SmokeError, KeyboardInterrupt) as error:
-            print(f"FAILED: {error or 'interrupted'}", file=sys.stderr)
-            with contextlib.suppress(SmokeError):
-                print(
-                    stack.compose("ps", "--all"),
-                    stack.compose("logs", "--tail=15", "--no-color", "--no-log-prefix"),
-                )
-            return 1
-        finally:
-            if not options.keep:
-                down = ("down", "--volumes", "--remove-orphans")
-                step("down -v", lambda: stack.compose(*down, seconds=240) or "removed")
-        print(f"passed in {time.monotonic() - began:.0f} s")
+    folder = Path(tempfile.mkdtemp(prefix="millrace-smoke-"))
+    stack = make_stack(folder, profiles=options.profiles, without=options.without)
+    began = time.monotonic()
+    try:
+        with bounded(TOTAL_SECONDS):
+            Smoke(stack, rows=options.rows).run()
+    except (SmokeError, OSError, http.client.HTTPException, KeyboardInterrupt) as error:
+        print(f"FAILED: {error or repr(error)}", file=sys.stderr)
+        show(stack)
+        return 1
+    finally:
+        if options.keep:
+            print(f"left running; to remove it: {stack.in_words} {' '.join(REMOVE)}")
+        else:
+            step("down -v", lambda: stack.compose(*REMOVE, seconds=240) or "removed")
+            shutil.rmtree(folder)
+    print(f"passed in {time.monotonic() - began:.0f} s")
     return 0
 
 

@@ -69,6 +69,12 @@ class Stack:
         named = self.compose("config", "--services").split()
         return sorted(set(named) - self.without)
 
+    @property
+    def in_words(self) -> str:
+        """For a shell, before a command of Compose's."""
+        names = ("COMPOSE_PROJECT_NAME", "COMPOSE_ENV_FILES", "COMPOSE_PROFILES")
+        return " ".join([*(f"{name}={self.env[name]}" for name in names), "docker compose"])
+
     def compose(self, *words: str, seconds: float = 120) -> str:
         return self.run("docker", "compose", *words, seconds=seconds)
 

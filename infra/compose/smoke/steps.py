@@ -52,7 +52,8 @@ class Smoke:
         step("mail", self._mail)
         step("export", self._export)
         step("Flower", self._flower)
-        step("Prometheus", lambda: watch.prometheus_sees_all(stack))
+        if "observability" in stack.profiles:
+            step("Prometheus", lambda: watch.prometheus_sees_all(stack))
         step("logs", lambda: watch.logs_are_quiet(stack, self._secrets()))
         step("scale", self._scale)
         step("roll out under load", self._roll)
