@@ -98,7 +98,7 @@ def main() -> int:
         with bounded(TOTAL_SECONDS):
             Smoke(stack, rows=options.rows).run()
     except (SmokeError, OSError, http.client.HTTPException, KeyboardInterrupt) as error:
-        print(f"FAILED: {error or repr(error)}", file=sys.stderr)
+        print(f"FAILED: {str(error) or repr(error)}", file=sys.stderr)
         show(stack)
         return 1
     finally:
