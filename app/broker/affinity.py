@@ -6,9 +6,11 @@ ought to be first follows from the workers' names, and who is it without being m
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import datetime
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from app.broker.topology import WORK_QUEUE_ARGUMENTS, QueueSpec, Shard
 
@@ -28,6 +30,10 @@ SHARD_ARGUMENTS: Mapping[str, str | bool] = {
     **WORK_QUEUE_ARGUMENTS,
     "x-single-active-consumer": True,
 }
+
+
+MARK = "x-millrace-mark"
+"""Header of a message that says only when it was sent; see `app.housekeeping.passages`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +104,18 @@ def publish_near(publisher: "Publisher", messages: Sequence["JobMessage"]) -> li
         for number, ok in zip(again, answers, strict=True):
             taken[number] = ok
     return taken
+
+
+def mark_of(headers: Mapping[str, Any]) -> tuple[str, datetime] | None:
+    """The shard that a mark was sent through, and when; None for any other message."""
+    words = headers.get(MARK)
+    if not isinstance(words, str):
+        return None
+    shard, _, sent_at = words.partition(" ")
+    with suppress(ValueError):
+        at = datetime.fromisoformat(sent_at)
+        return None if at.tzinfo is None else (shard, at)
+    return None
 
 
 def share_out(shards: int, workers: Sequence[str]) -> dict[str, list[int]]:

@@ -12,7 +12,7 @@ from uuid import UUID
 
 import amqp
 
-from app.broker.affinity import OFF, Affinity, declare_shards
+from app.broker.affinity import MARK, OFF, Affinity, declare_shards
 from app.broker.publisher import connect, guarded
 from app.broker.topology import DEAD_LETTER_QUEUE, declare, pool_of
 from app.settings import Settings
@@ -76,6 +76,19 @@ class DeadLetterQueue:
         with guarded():
             answer = self._channel.queue_declare(queue, passive=True)
         return (int(answer[1]), int(answer[2])) if answer else (0, 0)
+
+    def mark(self, shard: str, at: datetime) -> None:
+        """Send a message that comes to the dead letters once all before it in the shard are gone, or is lost."""
+        message = amqp.Message(
+            "[]",
+            content_type="application/json",
+            content_encoding="utf-8",
+            delivery_mode=2,
+            expiration="0",
+            application_headers={MARK: f"{shard} {at.isoformat()}"},
+        )
+        with guarded():
+            self._channel.basic_publish(message, "", routing_key=shard)
 
     def close(self) -> None:
         """Close politely; never raises and never hangs."""

@@ -1,6 +1,5 @@
 """Drains the broker's dead-letter queue into the ledger, and finds jobs whose message the broker lost."""
 
-import time
 from itertools import islice
 
 import structlog
@@ -10,6 +9,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 
 from app.broker.dead_letters import DeadLetterQueue, DeadMessage
 from app.broker.topology import Queue
+from app.housekeeping.passages import Passages
 from app.ledger.affinity import affinity_of
 from app.ledger.aftermath import Aftermaths
 from app.ledger.cancel import be_patient
@@ -34,7 +34,7 @@ class Collector:
         self._catalog = catalog
         self._aftermaths = aftermaths
         self._affinity = affinity_of(settings, catalog)
-        self._emptied: dict[str, float] = {}
+        self._passages = Passages(engine, self._affinity, seconds=settings.rescue_after_seconds)
         self._queue: DeadLetterQueue | None = None
         self._busy: list[DeadMessage] = []
 
@@ -64,7 +64,7 @@ class Collector:
         messages = [*self._busy, *islice(iter(queue.take, None), BATCH - len(self._busy))]
         self._busy = []
         for message in messages:
-            if self._keep(message):
+            if self._passages.came_through(message) or self._keep(message):
                 queue.acknowledge(message.tag)
             else:  # not given back: the broker counts that, and may have a limit
                 self._busy.append(message)
@@ -103,7 +103,7 @@ class Collector:
 
     def _rescue(self, queue: DeadLetterQueue, name: str) -> int:
         ready = queue.ready(name)
-        emptied = self._seconds_since_emptied(queue, name)
+        passed = self._passages.look(queue, name)
         with self._engine.begin() as tx:
             rescued = rescue_unheard(
                 tx,
@@ -111,19 +111,8 @@ class Collector:
                 ready=ready,
                 seconds=self._settings.rescue_after_seconds,
                 apart=self._affinity.kinds,
-                emptied=emptied,
+                passed=passed,
             )
         for job_id in rescued:
             log.warning("job.rescued", job_id=str(job_id), queue=name, reason="message_lost")
         return len(rescued)
-
-    def _seconds_since_emptied(self, queue: DeadLetterQueue, pool: str) -> float | None:
-        """Within which each of the pool's shards was seen empty; None: one of them never was."""
-        shards = [shard.name for shard in self._affinity.shards_of(pool)]
-        for shard in shards:
-            asked_at = time.monotonic()
-            if queue.ready(shard) == 0:
-                self._emptied[shard] = asked_at
-        if not all(shard in self._emptied for shard in shards):
-            return None
-        return time.monotonic() - min((self._emptied[shard] for shard in shards), default=0.0)

@@ -8,6 +8,7 @@ that lost its job can't commit.
 """
 
 from collections.abc import Collection
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import Connection, TextClause, text
@@ -53,7 +54,7 @@ _EXPIRED_LEASES = _put_back("""
 # Only a job that was sent once says where the queue's front is: of one that was sent again an older message
 # may be the one that runs, and then each rescue would make all that wait look overtaken.
 # Jobs of the kinds that are `apart` may be in a shard: they say nothing of the queue's own front, and their message is
-# gone only where, since it was sent, every shard has been empty once as well.
+# gone only where, since it was sent, every shard has been passed as well.
 _UNHEARD = _put_back("""
     WITH front AS (
         SELECT max(f.queued_at) AS at FROM in_flight f JOIN jobs j ON j.id = f.job_id
@@ -69,7 +70,7 @@ _UNHEARD = _put_back("""
           AND (:ready = 0
                OR j.queued_at < (SELECT at FROM front) - make_interval(secs => :seconds))
           AND (f.kind <> ALL(CAST(:apart AS text[]))
-               OR j.queued_at < clock_timestamp() - make_interval(secs => CAST(:emptied AS float)))
+               OR j.queued_at < CAST(:passed AS timestamptz))
         ORDER BY f.queued_at LIMIT :limit
         FOR NO KEY UPDATE OF j SKIP LOCKED
     )
@@ -154,15 +155,14 @@ def rescue_unheard(
     seconds: float,
     limit: int = 500,
     apart: Collection[str] = (),
-    emptied: float | None = None,
+    passed: datetime | None = None,
 ) -> list[UUID]:
     """Jobs of the queue that are `queued` for at least `seconds` and whose message is gone: the broker
     has none `ready`, or younger jobs have overtaken them by that much. Of the kinds that are `apart`, in shards of
-    the queue's pool, only those that are queued for longer than `emptied` seconds: since then each shard has been
-    seen empty; None: one of them hasn't been.
+    the queue's pool, only those that were queued before each shard was `passed`; None: one of them hasn't been.
     """
     facts = {"code": "message_lost", "message": "The broker no longer had the job's message."}
-    lanes = {"apart": list(apart), "emptied": emptied}
+    lanes = {"apart": list(apart), "passed": passed}
     known = {"queue": queue, "ready": ready, "seconds": seconds, "limit": limit}
     answer = tx.execute(_UNHEARD, {**known, **lanes, **facts})
     return list(answer.scalars())

@@ -1,17 +1,11 @@
 """Affinity, with the broker's own consistent-hash exchange: near where it can be, done in any case."""
 
-import json
-import re
-import signal
-import subprocess
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine
 
 from app.broker import affinity as affinity_module
 from app.broker.affinity import Affinity
@@ -26,14 +20,11 @@ from app.ledger.contract import Catalog, catalog
 from app.metrics import declared
 from app.settings import Settings
 from tests.support.customers import Customer, make_customer
-from tests.support.dispatching import dispatching
-from tests.support.fleet import Fleet, fleet_on
 from tests.support.housekeeping import task
 from tests.support.jobs import (
     Note,
     add,
     add_queued,
-    assert_lawful,
     backdate,
     claim_now,
     count,
@@ -41,8 +32,8 @@ from tests.support.jobs import (
     letters,
 )
 from tests.support.queues import Queues
-from tests.support.servers import Servers, wait_for
-from tests.support.shards import empty, give_back
+from tests.support.servers import wait_for
+from tests.support.shards import empty, give_back, remove, take_some
 from tests.support.worker_jobs import Tally, Warm
 
 KNOWN: Catalog = {**CATALOG, **catalog((Warm, Tally, Note))}
@@ -62,13 +53,6 @@ def affinity(settings: Settings, queues: Queues) -> Iterator[Affinity]:
     remove(queues, made)
     yield made
     remove(queues, made)
-
-
-def remove(queues: Queues, affinity: Affinity) -> None:
-    for shard in affinity.queues:
-        queues.channel.queue_delete(shard.name)
-    for exchange in affinity.exchanges:
-        queues.channel.exchange_delete(exchange)
 
 
 @pytest.fixture
@@ -96,6 +80,14 @@ def where(queues: Queues, owners: dict[str, UUID], lanes: Sequence[str]) -> dict
         for job_id in empty(queues, lane):
             found.setdefault(owners[job_id], set()).add(lane)
     return found
+
+
+def send(queues: Queues, lane: str, number: int) -> None:
+    """Messages that belong to no job."""
+    wanted = queues.depth(lane) + number
+    for _ in range(number):
+        queues.publish("", lane, task(NOBODY))
+    wait_for(lambda: queues.depth(lane) == wanted)
 
 
 class TestDispatch:
@@ -167,7 +159,8 @@ class TestLookedAfter:
         yield made
         made.close()
 
-    def test_a_lost_message_is_sent_again_once_every_shard_has_been_empty(
+    @pytest.fixture
+    def lost(
         self,
         collector: Collector,
         settings: Settings,
@@ -175,20 +168,53 @@ class TestLookedAfter:
         affinity: Affinity,
         queues: Queues,
         tenants: list[Customer],
-    ) -> None:
-        first = add(engine, tenants[0].id, Warm())
+    ) -> tuple[UUID, str]:
+        """A job whose message is gone for long enough; and a shard in which it wasn't."""
+        assert collector is not None
+        job_id = add(engine, tenants[0].id, Warm())
         dispatch(settings, engine, affinity)
-        (lane,) = where(queues, {str(first): first}, names(affinity))[first]  # and it is lost
-        neighbour = next(name for name in names(affinity) if name != lane)
-        queues.publish("", neighbour, task(NOBODY))
-        wait_for(lambda: queues.depth(neighbour) == 1)
-        backdate(engine, first, seconds=31)
+        (lane,) = where(queues, {str(job_id): job_id}, names(affinity))[job_id]
+        backdate(engine, job_id, seconds=31)
+        return job_id, next(name for name in names(affinity) if name != lane)
+
+    def test_a_lost_message_is_sent_again_once_every_shard_has_been_empty(
+        self,
+        collector: Collector,
+        engine: Engine,
+        lost: tuple[UUID, str],
+        queues: Queues,
+        tenants: list[Customer],
+    ) -> None:
+        job_id, neighbour = lost
+        send(queues, neighbour, 1)
         self.overtaken(engine, tenants[1])
         collector.step()
-        assert job_facts(engine, first).state == "queued"  # it might be the neighbour's
-        empty(queues, neighbour)
+        assert job_facts(engine, job_id).state == "queued"  # it might be the neighbour's
+        take_some(queues, neighbour, 1)
+        wait_for(lambda: queues.depth(neighbour) == 0, what="the mark to be gone as well")
         collector.step()
-        assert job_facts(engine, first).state == "scheduled"
+        assert job_facts(engine, job_id).state == "scheduled"
+
+    def test_a_shard_that_is_never_empty_keeps_no_lost_message_back(
+        self, collector: Collector, engine: Engine, lost: tuple[UUID, str], queues: Queues
+    ) -> None:
+        job_id, busy = lost
+        send(queues, busy, 3)
+        collector.step()
+        wait_for(lambda: queues.depth(busy) == 4, what="the mark")
+        collector.step()  # which sends no second one
+        send(queues, busy, 1)
+        take_some(queues, busy, 1)
+        wait_for(lambda: queues.depth(busy) == 4)
+        collector.step()
+        assert job_facts(engine, job_id).state == "queued"  # what is before the mark might be it
+        take_some(queues, busy, 2)
+        wait_for(lambda: queues.depth("dead") == 1, what="the mark at its end")
+        collector.step()
+        collector.step()
+        assert job_facts(engine, job_id).state == "scheduled"
+        wait_for(lambda: queues.depth(busy) == 1)
+        assert count(engine, "dead_letters") == 0
 
     def test_what_waits_in_a_shard_is_not_overtaken_by_what_goes_another_way(
         self,
@@ -259,121 +285,3 @@ class TestLookedAfter:
         assert look() == dict.fromkeys(["default.near", *names(affinity)], Trouble.MISSING)
         prepare_shards(settings, affinity)
         assert look() == {}
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Consumer:
-    """As the broker lists it."""
-
-    queue: str
-    channel: str
-    active: bool
-    prefetch: int
-
-
-class Pool:
-    """Workers of one pool with shards, a dispatcher, and tenants."""
-
-    def __init__(self, fleet: Fleet) -> None:
-        self.fleet = fleet
-        self.tenants = [make_customer(fleet.engine) for _ in range(16)]
-        self.workers: dict[str, subprocess.Popen[bytes]] = {}
-
-    def start(self, name: str) -> None:
-        self.workers[name] = self.fleet.start_worker(name, concurrency=3)
-
-    def shards(self, name: str) -> list[str]:
-        """What the worker last said that it serves."""
-        plans = re.findall(r"\{.*worker\.shards.*\}", self.fleet.processes.log(name))
-        return json.loads(plans[-1])["mine"] if plans else []
-
-    def consumers(self) -> list[Consumer]:
-        words = ("--vhost", "millrace", "--formatter", "json")
-        columns = ("queue_name", "channel_pid", "active", "prefetch_count")
-        listed = self.fleet.servers.rabbitmqctl("list_consumers", *words, *columns)
-        rows = [[row[column] for column in columns] for row in json.loads(listed)]
-        return [Consumer(*row) for row in rows if row[0] in {"default", *LANES}]
-
-    def settled(self, *names: str) -> bool:
-        """They agree on who serves what, and the broker has it so."""
-        plans = [set(self.shards(name)) for name in names]
-        if set.union(*plans) != LANES or sum(map(len, plans)) != SHARDS:
-            return False
-        served = Counter(
-            one.channel for one in self.consumers() if one.active and one.queue in LANES
-        )
-        return sorted(served.values()) == sorted(map(len, plans))
-
-    def enqueue(self, seconds: float) -> list[UUID]:
-        return [
-            add(self.fleet.engine, one.id, Warm(seconds=seconds))
-            for one in self.tenants
-            for _ in range(2)
-        ]
-
-    def forget(self, name: str) -> None:
-        """As if it had been gone for a minute."""
-        late = "UPDATE processes SET seen_at = seen_at - interval '1 minute' WHERE name LIKE :name"
-        with self.fleet.engine.begin() as tx:
-            tx.execute(text(late), {"name": f"{name}@%"})
-
-    def served(self) -> dict[UUID, set[str]]:
-        """Tenant -> the workers that did a round of its jobs."""
-        ids = self.enqueue(0.0)
-        self.fleet.wait_until("succeeded", ids)
-        by: dict[UUID, set[str]] = {}
-        with self.fleet.engine.connect() as tx:
-            rows = tx.execute(_WHO, {"ids": ids})
-            for tenant_id, worker in rows:
-                by.setdefault(tenant_id, set()).add(worker.split("@")[0])
-        return by
-
-
-_WHO = text("SELECT tenant_id, worker FROM jobs WHERE id = ANY(:ids)")
-LANES = {f"default.near.{number}" for number in range(SHARDS)}
-
-
-@pytest.fixture
-def pool(servers: Servers, queues: Queues, tmp_path: Path) -> Iterator[Pool]:
-    with fleet_on(servers, tmp_path, affinity_shards=SHARDS, log_json=True) as fleet:
-        wanted = affinity_of(fleet.settings, KNOWN)
-        remove(queues, wanted)
-        with dispatching(fleet.settings, fleet.engine, known=KNOWN):
-            yield Pool(fleet)
-    remove(queues, wanted)
-
-
-@pytest.mark.long
-def test_workers_come_and_go_and_a_tenant_stays_with_one_of_them(
-    pool: Pool, queues: Queues
-) -> None:
-    pool.start("worker-a")
-    pool.start("worker-b")
-    wait_for(lambda: pool.settled("worker-a", "worker-b"), seconds=40, what="an agreement")
-    before = pool.served()
-    assert set.union(*before.values()) == {"a", "b"}
-    assert {len(workers) for workers in before.values()} == {1}
-    assert [pool.served() for _ in range(3)] == [before] * 3
-
-    # Of three children two are for shards; each worker stands in line at all of them.
-    found = Counter((one.queue, one.prefetch) for one in pool.consumers())
-    assert found == {(lane, 1): 2 for lane in ("default", *LANES)}
-
-    ids = pool.enqueue(0.3)
-    wait_for(lambda: pool.fleet.count("running", ids) >= 3, what="jobs in hand")
-    pool.workers["worker-b"].send_signal(signal.SIGKILL)
-    pool.fleet.wait_until("succeeded", ids, seconds=20)
-    pool.fleet.assert_each_done_once(ids)
-
-    pool.forget("b")
-    pool.start("worker-c")
-    ids = pool.enqueue(0.1)
-    pool.fleet.wait_until("succeeded", ids, seconds=20)
-    wait_for(lambda: pool.settled("worker-a", "worker-c"), seconds=40, what="another agreement")
-    after = pool.served()
-    assert set.union(*after.values()) == {"a", "c"}
-    assert {len(workers) for workers in after.values()} == {1}
-    pool.fleet.stop("worker-a")
-    assert set.union(*pool.served().values()) == {"c"}
-    assert queues.dead() == []
-    assert_lawful(pool.fleet.engine)

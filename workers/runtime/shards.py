@@ -19,7 +19,7 @@ from kombu.common import ignore_errors
 from kombu.message import Message
 from sqlalchemy import Connection
 
-from app.broker.affinity import Affinity, share_out
+from app.broker.affinity import Affinity, mark_of, share_out
 from app.ledger.affinity import affinity_of
 from app.ledger.processes import workers_on
 from app.logs import cause
@@ -123,6 +123,9 @@ class ShardConsumers(bootsteps.StartStopStep):
                 self._consumers[shard.name] = made
 
     def _take(self, shard: str, handle: Callable[[Message], Any], message: Message) -> None:
+        if mark_of(message.headers) is not None:
+            message.reject()  # to the dead letters, where it was going
+            return
         if Plan.mine is not None and shard not in Plan.mine:
             self._strange.add(shard)
         handle(message)
