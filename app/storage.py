@@ -147,23 +147,20 @@ class Storage:
             ExpiresIn=seconds,
         )
 
-    def presign_download(self, key: str, *, seconds: int, filename: str, content_type: str) -> str:
-        """A URL that gives the object to anybody who has it, for so long, to be saved as `filename` (ASCII)."""
+    def presign(
+        self, key: str, *, seconds: int, filename: str | None = None, content_type: str = ""
+    ) -> str:
+        """A URL from which anybody who has it may fetch the object, for so long. With a `filename` (ASCII) it is saved
+        under that name, as `content_type`; else shown as it was stored.
+        """
+        saved = {
+            "ResponseContentDisposition": f'attachment; filename="{filename}"',
+            "ResponseContentType": content_type,
+        }
         return self._presigner.generate_presigned_url(
             "get_object",
-            Params={
-                "Bucket": self.bucket,
-                "Key": key,
-                "ResponseContentDisposition": f'attachment; filename="{filename}"',
-                "ResponseContentType": content_type,
-            },
+            Params={"Bucket": self.bucket, "Key": key, **({} if filename is None else saved)},
             ExpiresIn=seconds,
-        )
-
-    def presign(self, key: str, *, seconds: int) -> str:
-        """A URL from which anybody who has it may fetch the object, for so long."""
-        return self._presigner.generate_presigned_url(
-            "get_object", Params={"Bucket": self.bucket, "Key": key}, ExpiresIn=seconds
         )
 
     def list_parts(self, key: str, upload_id: str) -> list[StoredPart] | None:

@@ -1,20 +1,16 @@
 """A batch of small jobs against as many that belong to none: end to end, with a callback at the end."""
 
-import os
 from uuid import uuid4
 
 from rich.console import Console
 from sqlalchemy import text
 
-from app.db import make_engine
 from app.ids import new_id
 from app.ledger.batches import Batch, enqueue_batch
-from app.settings import Settings
-from app.storage import make_storage
 from bench.report import Result
-from bench.throughput import HOME, TABLES, Ours, measure, running
+from bench.servers import servers
+from bench.throughput import TABLES, Ours, measure, running
 from bench.throughput_row import CREATE
-from infra.local.system import LocalSystem
 
 JOBS = 5000
 WARM_UP_JOBS = 600
@@ -46,20 +42,13 @@ class Batched(Ours):
 
 
 def run() -> Result:
-    servers = ("postgres", "epmd", "rabbitmq", "s3")
-    with LocalSystem(HOME, programs=servers, say=print) as system:
-        system.run_command("migrate")
-        os.environ.update(system.settings)
-        settings = Settings.of(system.settings)
-        engine = make_engine(settings, pool_size=2, application_name="bench")
-        make_storage(settings).ensure_bucket()
+    with servers() as (system, engine):
         with engine.begin() as tx:
             tx.execute(CREATE)
             tx.execute(text(f"TRUNCATE {TABLES}, waiting, batches, batch_shards"))
         side = Batched(system, engine)
         with running(side):
             runs, windowed = _rounds(side)
-        engine.dispose()
     return Result(
         name="batch",
         unit="jobs/s",

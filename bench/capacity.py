@@ -6,7 +6,6 @@ arrivals and durations, and beside the model's for what `millrace capacity` meas
 the model's figure, which is of the long run, is only of the same order.
 """
 
-import os
 import time
 from dataclasses import replace
 from datetime import timedelta
@@ -19,15 +18,12 @@ from sqlalchemy import Engine, text
 
 from app.capacity.measured import measure
 from app.capacity.queueing import Load, queueing
-from app.db import make_engine
 from app.ledger.enqueue import enqueue
-from app.settings import Settings
-from app.storage import make_storage
 from bench.queue_simulation import lognormal, poisson, waits
 from bench.report import Result
-from bench.throughput import CHILDREN, HOME, Ours, running
+from bench.servers import servers
+from bench.throughput import CHILDREN, Ours, running
 from infra.local.program import Program
-from infra.local.system import LocalSystem
 from infra.local.waiting import until
 
 JOBS = 400_000
@@ -68,7 +64,7 @@ class Sleeping(Ours):
 def run() -> Result:
     runs = [_case(*case) for case in CASES]
     table = Table("servers", "load", "variation", "model, ms", "simulation, ms", "ratio")
-    for (servers, busy, scv), (model, simulated) in zip(CASES, runs, strict=True):
+    for (_, busy, scv), (model, simulated) in zip(CASES, runs, strict=True):
         ratio = f"{model / simulated:.2f}"
         table.add_row(
             str(servers), f"{busy:.0%}", f"{scv:g}", f"{model:.0f}", f"{simulated:.0f}", ratio
@@ -95,21 +91,13 @@ def _case(servers: int, busy: float, scv: float) -> tuple[float, float]:
 
 
 def _real() -> dict[str, float]:
-    servers = ("postgres", "epmd", "rabbitmq", "s3")
-    with LocalSystem(HOME, programs=servers, say=print) as system:
-        system.run_command("migrate")
-        os.environ.update(system.settings)
-        settings = Settings.of(system.settings)
-        engine = make_engine(settings, pool_size=2, application_name="bench")
-        make_storage(settings).ensure_bucket()
+    with servers() as (system, engine):
         with engine.begin() as tx:
             tx.execute(text("TRUNCATE jobs, job_history, outbox, in_flight"))
         with running(Sleeping(system, engine)):
             _put(engine)
             assert until(lambda: _left(engine) == 0, seconds=60), "jobs are left"
-        facts = _facts(engine)
-        engine.dispose()
-    return facts
+        return _facts(engine)
 
 
 def _put(engine: Engine) -> None:

@@ -22,7 +22,7 @@ from sqlalchemy import text
 from app.db import make_engine
 from app.settings import Settings
 from bench.report import Result
-from bench.throughput import HOME
+from bench.servers import HOME
 from infra.local.layout import ROOT
 from infra.local.ports import LOOPBACK
 from infra.local.program import MARKER

@@ -20,8 +20,9 @@ import psycopg
 from rich.console import Console
 from sqlalchemy import text
 
-from bench.import_stage import HOME, Stage, checkpoint, memory, sample, stage
+from bench.import_stage import Stage, checkpoint, memory, sample, stage
 from bench.report import Result
+from bench.servers import HOME
 from infra.local.postgres import binaries
 
 ROWS = 1_000_000

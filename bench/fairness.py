@@ -5,7 +5,6 @@ newcomer is a tenant of its own each time, and comes at any moment; its time is 
 by the database's clock. Of the flood only what the workers get done meanwhile is done.
 """
 
-import os
 import random
 import time
 from dataclasses import replace
@@ -15,15 +14,12 @@ from uuid import UUID
 from rich.console import Console
 from sqlalchemy import Engine, text
 
-from app.db import make_engine
 from app.ids import new_id
 from app.ledger.enqueue import NewJob, enqueue, enqueue_many
-from app.settings import Settings
-from app.storage import make_storage
 from bench.report import Result
-from bench.throughput import HOME, Ours, running
+from bench.servers import servers
+from bench.throughput import Ours, running
 from infra.local.program import Program
-from infra.local.system import LocalSystem
 
 FLOOD = 100_000
 STEP = 5_000
@@ -43,19 +39,12 @@ class Slowly(Ours):
 
 
 def run() -> Result:
-    servers = ("postgres", "epmd", "rabbitmq", "s3")
-    with LocalSystem(HOME, programs=servers, say=print) as system:
-        system.run_command("migrate")
-        os.environ.update(system.settings)
-        settings = Settings.of(system.settings)
-        engine = make_engine(settings, pool_size=2, application_name="bench")
-        make_storage(settings).ensure_bucket()
+    with servers() as (system, engine):
         with engine.begin() as tx:
             tx.execute(text("TRUNCATE jobs, job_history, outbox, in_flight"))
         with running(Slowly(system, engine)):
             _newcomers(engine, 3)
             runs, worst = _rounds(engine)
-        engine.dispose()
     return Result(
         name="fairness",
         unit="1/s",

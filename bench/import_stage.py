@@ -17,11 +17,11 @@ from sqlalchemy import Engine, text
 
 from app.db import make_engine
 from app.settings import Settings
+from bench.servers import HOME
 from infra.local.postgres import Postgres
 from infra.local.system import ALL, LocalSystem
 from infra.local.tenant import Tenant, make_tenant
 
-HOME = Path(".local/bench")
 OURS = ("web", "dispatcher", "worker-high", "worker-default", "worker-low")
 COLUMNS = "email,first_name,last_name,company,phone,plan"
 POLL_SECONDS = 0.1

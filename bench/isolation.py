@@ -27,8 +27,9 @@ from app.ledger.rules import pause as hold
 from app.ledger.rules import resume as let_go
 from app.settings import Settings
 from app.storage import make_storage
-from bench.import_stage import HOME, Stage, sample
+from bench.import_stage import Stage, sample
 from bench.report import Result
+from bench.servers import HOME
 from bench.throughput import Ours, running
 from infra.local.program import Program
 from infra.local.system import LocalSystem

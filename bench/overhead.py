@@ -8,7 +8,6 @@ port at 0, no line below CRITICAL, and statements from which the history's rows 
 together, sixteen to a message: what a line and a history cost is then a larger share of less.
 """
 
-import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,14 +18,11 @@ from urllib.request import urlopen
 from rich.console import Console
 from sqlalchemy import Engine, text
 
-from app.db import make_engine
-from app.settings import Settings
-from app.storage import make_storage
 from bench.overhead_switches import WITHOUT
 from bench.report import Result
+from bench.servers import servers
 from bench.throughput import (
     FEWER_JOBS,
-    HOME,
     TABLES,
     Cost,
     Environment,
@@ -72,19 +68,12 @@ class Watched(Ours):
 
 
 def run() -> Result:
-    servers = ("postgres", "epmd", "rabbitmq", "s3")
-    with LocalSystem(HOME, programs=servers, say=print) as system, collector() as endpoint:
-        system.run_command("migrate")
-        os.environ.update(system.settings)
-        settings = Settings.of(system.settings)
-        engine = make_engine(settings, pool_size=2, application_name="bench")
-        make_storage(settings).ensure_bucket()
+    with servers() as (system, engine), collector() as endpoint:
         with engine.begin() as tx:
             tx.execute(CREATE)
             tx.execute(text(f"TRUNCATE {TABLES}"))
         sides = _sides(system, engine, endpoint)
         rates, costs = _rounds(sides)
-        engine.dispose()
     runs = list(zip(rates[ALL], rates[NONE], strict=True))
     return Result(
         name="overhead",

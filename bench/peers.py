@@ -7,7 +7,6 @@ at a time in each process and with eight, and the better one counts; ours is the
 ratios with a message for each job stand beside it.
 """
 
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,16 +16,13 @@ from typing import Any
 from rich.console import Console
 from sqlalchemy import Engine, text
 
-from app.db import make_engine
-from app.settings import Settings
-from app.storage import make_storage
 from bench.peers_catalog import EACH, MANY, OURS, SIDES, Make
 from bench.peers_page import write_page
 from bench.peers_servers import ensure_installed, redis_of
 from bench.report import OUT, Result, print_table
+from bench.servers import servers
 from bench.throughput import JOBS, TABLES, Side, measure, running
 from bench.throughput_row import CREATE
-from infra.local.system import LocalSystem
 
 HOME = Path(".local/bench-peers")
 """Of its own, because the peers make tables and queues."""
@@ -46,18 +42,11 @@ def run() -> Result:
 
 def compare(jobs: int, rounds: int) -> Result:
     ensure_installed()
-    servers = ("postgres", "epmd", "rabbitmq", "s3")
-    with LocalSystem(HOME, programs=servers, extra=redis_of, say=print) as system:
-        system.run_command("migrate")
-        os.environ.update(system.settings)  # the applications read it when they are imported
-        settings = Settings.of(system.settings)
-        engine = make_engine(settings, pool_size=2, application_name="bench")
-        make_storage(settings).ensure_bucket()
+    with servers(HOME, redis_of) as (system, engine):
         with engine.begin() as tx:
             tx.execute(CREATE)
         sides = {key: make(system, engine) for key, make in _made().items()}
         rates, costs = _rounds(sides, engine, jobs, rounds)
-        engine.dispose()
     return _result(rates, costs, jobs)
 
 

@@ -78,23 +78,17 @@ _DRAMATIQ = replace(
     retries="a message that a worker holds until its time",
 )
 _TASKIQ = replace(_DRAMATIQ, retries="a message in the broker, by a middleware")
-_PROCRASTINATE = Promises(
+_PROCRASTINATE = replace(
+    _OURS,
     effect="at least once",
-    enqueue="yes",
-    flushed="yes",
     killed="comes back if you schedule a task that looks for it",
     lost="there is none but the database",
-    history="every change of state",
-    retries="a row with its time",
 )
-_BULLMQ = Promises(
-    effect="at least once",
+_BULLMQ = replace(
+    _PROCRASTINATE,
     enqueue="no",
-    flushed="yes",
     killed="comes back after half a minute or a whole one; the second time it has failed",
-    lost="there is none but the database",
     history="times and last state; the latest events",
-    retries="a row with its time",
 )
 _DURABLE_REDIS = replace(
     _BULLMQ, lost="what waited is gone, and its history", retries="an entry with its time"

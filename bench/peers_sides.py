@@ -18,7 +18,7 @@ from sqlalchemy import Engine
 
 from app.ids import new_id
 from bench.peers_servers import flush_redis, node, node_packages, redis_port
-from bench.throughput import CHILDREN, Environment, Ours, Side
+from bench.throughput import CHILDREN, Environment, Ours, Side, put_stock
 from bench.throughput_row import INSERT
 from infra.local.layout import ROOT
 from infra.local.locked import packages
@@ -126,10 +126,7 @@ class CeleryThreads(Peer):
         ]
 
     def put(self, jobs: int) -> None:
-        from bench.throughput_stock import insert_row
-
-        for _ in range(jobs):
-            insert_row.delay(str(new_id()), "a row")
+        put_stock(jobs)
 
 
 class Dramatiq(Peer):

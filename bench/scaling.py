@@ -5,19 +5,16 @@ any is sent; the time is from the first start to the last end, by the database's
 ratio is the share of eight times the rate of one.
 """
 
-import os
 from dataclasses import replace
 
 from rich.console import Console
 from sqlalchemy import Engine, text
 
-from app.db import make_engine
 from app.ids import new_id
 from app.ledger.enqueue import NewJob, enqueue_many
-from app.settings import Settings
-from app.storage import make_storage
 from bench.report import Result
-from bench.throughput import HOME, Environment, Ours, running
+from bench.servers import servers
+from bench.throughput import Environment, Ours, running
 from infra.local.product import Product
 from infra.local.program import Program
 from infra.local.system import LocalSystem
@@ -54,21 +51,14 @@ class Pool(Ours):
 
 
 def run() -> Result:
-    servers = ("postgres", "epmd", "rabbitmq", "s3")
     rates: dict[int, list[float]] = {size: [] for size in SIZES}
-    with LocalSystem(HOME, programs=servers, say=print) as system:
-        system.run_command("migrate")
-        os.environ.update(system.settings)
-        settings = Settings.of(system.settings)
-        engine = make_engine(settings, pool_size=2, application_name="bench")
-        make_storage(settings).ensure_bucket()
+    with servers() as (system, engine):
         for _ in range(ROUNDS):
             for size in SIZES:
                 with running(Pool(system, engine, {}, size)):
                     _rate(engine, size * 2)
                     rates[size].append(_rate(engine, size * SECONDS_EACH * 9))
             Console().print(", ".join(f"{size}: {rates[size][-1]:.1f} jobs/s" for size in SIZES))
-        engine.dispose()
     most = SIZES[-1]
     return Result(
         name="scaling",

@@ -25,12 +25,10 @@ import psycopg
 from rich.console import Console
 from sqlalchemy import Engine, text
 
-from app.db import make_engine
 from app.ids import new_id
 from app.ledger.enqueue import NewJob, enqueue_many
-from app.settings import Settings
-from app.storage import make_storage
 from bench.report import Result
+from bench.servers import servers
 from bench.throughput_proxy import Counts, counting
 from bench.throughput_row import CREATE
 from bench.throughput_stages import FOLDER, medians
@@ -45,7 +43,6 @@ FEWER_JOBS = 600
 """For the warm-up, and where medians or counts are wanted."""
 ROUNDS = 5
 CHILDREN = 2
-HOME = Path(".local/bench")
 TABLES = "bench_rows, jobs, job_history, outbox, in_flight"
 OTHERS = {
     "ratio_with_a_claim_committed_first": "InsertRowAlone",
@@ -130,6 +127,14 @@ class Ours(Side):
             enqueue_many(tx, uuid4(), new)
 
 
+def put_stock(jobs: int) -> None:
+    """Into the queue of `bench.throughput_stock`, one after the other."""
+    from bench.throughput_stock import insert_row
+
+    for _ in range(jobs):
+        insert_row.delay(str(new_id()), "a row")
+
+
 class Stock(Side):
     """A Celery worker, and nothing else."""
 
@@ -153,20 +158,11 @@ class Stock(Side):
         return self.system.layout.log_of(f"bench-stock-{program.name}")
 
     def put(self, jobs: int) -> None:
-        from bench.throughput_stock import insert_row
-
-        for _ in range(jobs):
-            insert_row.delay(str(new_id()), "a row")
+        put_stock(jobs)
 
 
 def run() -> Result:
-    servers = ("postgres", "epmd", "rabbitmq", "s3")
-    with LocalSystem(HOME, programs=servers, say=print) as system:
-        system.run_command("migrate")
-        os.environ.update(system.settings)  # both applications read it when they are imported
-        settings = Settings.of(system.settings)
-        engine = make_engine(settings, pool_size=2, application_name="bench")
-        make_storage(settings).ensure_bucket()
+    with servers() as (system, engine):
         with engine.begin() as tx:
             tx.execute(CREATE)
             tx.execute(text(f"TRUNCATE {TABLES}"))
@@ -184,7 +180,6 @@ def run() -> Result:
                 name: _asked(kind, system, engine) for name, kind in sides.items()
             },
         }
-        engine.dispose()
     return Result(
         name="throughput",
         unit="jobs/s",

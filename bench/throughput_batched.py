@@ -4,7 +4,6 @@ The jobs, the sides and the way of timing are `throughput`'s. Each size is a con
 size's. `wait_ms` is what a single job takes from its commit to its end in an idle system: nothing is to wait for company.
 """
 
-import os
 import random
 import time
 from collections.abc import Mapping
@@ -13,15 +12,12 @@ from statistics import median, quantiles
 from rich.console import Console
 from sqlalchemy import Engine, text
 
-from app.db import make_engine
 from app.ids import new_id
 from app.ledger.enqueue import enqueue
-from app.settings import Settings
-from app.storage import make_storage
 from bench.report import Result
-from bench.throughput import FEWER_JOBS, HOME, JOBS, TABLES, Ours, Side, Stock, measure, running
+from bench.servers import servers
+from bench.throughput import FEWER_JOBS, JOBS, TABLES, Ours, Side, Stock, measure, running
 from bench.throughput_row import CREATE
-from infra.local.system import LocalSystem
 from infra.local.waiting import until
 
 SIZES: Mapping[int, str] = {
@@ -36,13 +32,7 @@ SINGLES = 100
 
 
 def run() -> Result:
-    servers = ("postgres", "epmd", "rabbitmq", "s3")
-    with LocalSystem(HOME, programs=servers, say=print) as system:
-        system.run_command("migrate")
-        os.environ.update(system.settings)
-        settings = Settings.of(system.settings)
-        engine = make_engine(settings, pool_size=2, application_name="bench")
-        make_storage(settings).ensure_bucket()
+    with servers() as (system, engine):
         with engine.begin() as tx:
             tx.execute(CREATE)
             tx.execute(text(f"TRUNCATE {TABLES}"))
@@ -50,7 +40,6 @@ def run() -> Result:
         rates, baseline = _rounds(ours, stock)
         with running(ours):
             waits = {size: _singles(engine, kind) for size, kind in SIZES.items()}
-        engine.dispose()
     best = max(SIZES, key=lambda size: median(rates[size]))
     return Result(
         name="throughput_batched",

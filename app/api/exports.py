@@ -118,7 +118,7 @@ def download_export(export_id: UUID, tenant_id: CurrentTenant, place: PlaceDep) 
         )
     settings, content_type = place.settings, Format(row.format).content_type
     if settings.s3_public_endpoint_url or settings.s3_endpoint_url is None:
-        link = place.storage.presign_download(
+        link = place.storage.presign(
             row.object_key,
             seconds=int(settings.export_link_seconds),
             filename=row.filename,

@@ -19,7 +19,6 @@ from celery.exceptions import ImproperlyConfigured
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.db import make_engine
 from app.ledger.pressure import read_pressure
 from app.logs import cause
 from app.scaling.policy import ScalingPolicy, Seen, Wanted, decide
@@ -118,12 +117,9 @@ class LagAutoscaler:
         raise ImproperlyConfigured(f"restart the worker with --autoscale={max},{min} instead")
 
     def _watch(self) -> None:
-        engine = make_engine(
-            self._settings, pool_size=1, application_name="millrace-worker-autoscaler"
-        )
         history: list[Wanted] = []
         while True:
-            with turn_at_the_database(engine):
+            with turn_at_the_database() as engine:
                 history = self.look(engine, history)
             time.sleep(self._policy.poll_seconds)
 

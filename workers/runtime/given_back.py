@@ -16,13 +16,10 @@ from uuid import UUID
 import structlog
 from celery import Celery, bootsteps
 from celery.worker import state
-from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.db import make_engine
 from app.ledger.rescue import put_back_abandoned
 from app.logs import cause
-from app.settings import Settings
 from workers.runtime.message import jobs_of
 from workers.runtime.vitals import turn_at_the_database
 
@@ -78,13 +75,11 @@ class GivenBack(bootsteps.StartStopStep):
     """Added to the worker; looks after what `expect` is told, in a thread."""
 
     requires = ("celery.worker.components:Pool",)
-    settings: Settings
     _expected = Expected()
 
     @classmethod
-    def install(cls, app: Celery, settings: Settings) -> None:
+    def install(cls, app: Celery) -> None:
         """For the app's workers."""
-        cls.settings = settings
         app.steps["worker"].add(cls)
 
     @classmethod
@@ -100,20 +95,17 @@ class GivenBack(bootsteps.StartStopStep):
         ).start()
 
     def _run(self, worker: str) -> None:
-        engine = make_engine(
-            self.settings, pool_size=1, application_name="millrace-worker-given-back"
-        )
         while True:
             jobs = self._expected.take()
-            while not self._put_back(engine, worker, jobs - _held()):
+            while not self._put_back(worker, jobs - _held()):
                 time.sleep(AGAIN_SECONDS)
 
-    def _put_back(self, engine: Engine, worker: str, jobs: set[UUID]) -> bool:
+    def _put_back(self, worker: str, jobs: set[UUID]) -> bool:
         """Whether the database could be asked."""
         if not jobs:
             return True
         try:
-            with turn_at_the_database(engine), engine.begin() as tx:
+            with turn_at_the_database() as engine, engine.begin() as tx:
                 abandoned = put_back_abandoned(tx, jobs, worker=worker)
         except SQLAlchemyError as error:
             log.info("worker.given_back_unseen", error=cause(error))

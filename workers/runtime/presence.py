@@ -10,13 +10,10 @@ from typing import Any
 
 import structlog
 from celery import Celery, bootsteps
-from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.db import make_engine
 from app.ledger.processes import SECONDS, beat, leave
 from app.logs import cause
-from app.settings import Settings
 from workers.runtime.shards import Plan
 from workers.runtime.vitals import turn_at_the_database
 
@@ -27,12 +24,10 @@ class Presence(bootsteps.StartStopStep):
     """From the start of the pool to the worker's end."""
 
     requires = ("celery.worker.components:Pool",)
-    settings: Settings
 
     @classmethod
-    def install(cls, app: Celery, settings: Settings) -> None:
+    def install(cls, app: Celery) -> None:
         """For the app's workers."""
-        cls.settings = settings
         app.steps["worker"].add(cls)
 
     def __init__(self, parent: Any, **options: Any) -> None:
@@ -55,20 +50,17 @@ class Presence(bootsteps.StartStopStep):
         self._over.set()
 
     def _run(self, facts: dict[str, Any], pool: Any) -> None:
-        engine = make_engine(
-            self.settings, pool_size=1, application_name="millrace-worker-presence"
-        )
         while True:
             over = self._over.is_set()
-            self._say(engine, facts, slots=None if over else pool.num_processes)
+            self._say(facts, slots=None if over else pool.num_processes)
             if over:
                 return
             self._over.wait(SECONDS)
 
-    def _say(self, engine: Engine, facts: dict[str, Any], *, slots: int | None) -> None:
+    def _say(self, facts: dict[str, Any], *, slots: int | None) -> None:
         """It is there, with so many slots; None: it has ended."""
         try:
-            with turn_at_the_database(engine), engine.begin() as tx:
+            with turn_at_the_database() as engine, engine.begin() as tx:
                 if slots is None:
                     leave(tx, facts["name"])
                 else:

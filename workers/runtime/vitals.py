@@ -3,12 +3,15 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 from celery import bootsteps
 from sqlalchemy import Engine
 
+from app.db import make_engine
 from app.health import NO_ANSWER, NOT_YET, OK, Heartbeat
+from app.settings import get_settings
 
 AWAY = "away"
 STUCK_SECONDS = 12.0
@@ -20,14 +23,20 @@ _OVER = threading.Event()
 _LAST_TURN_SECONDS = 2.0
 
 
+@lru_cache(maxsize=1)
+def _database() -> Engine:
+    return make_engine(get_settings(), pool_size=1, application_name="millrace-worker-main")
+
+
 @contextmanager
-def turn_at_the_database(engine: Engine) -> Iterator[None]:
-    """One at a time, of the main process's threads, has a connection: so many are planned for it. The engine's
-    is closed again at the end.
+def turn_at_the_database() -> Iterator[Engine]:
+    """One at a time, of the main process's threads, has the database: one connection is planned for it. It is closed
+    again at the end.
     """
     with _TURN:
+        engine = _database()
         try:
-            yield
+            yield engine
         finally:
             engine.dispose()
 
