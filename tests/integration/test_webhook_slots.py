@@ -250,3 +250,36 @@ def test_slow_endpoints_of_one_tenant_have_one_slot_where_others_have_more(
         emit_plan(engine, customer.id)
         run_due(worker, engine)
         assert (deliveries(engine)[-1].state == "delivered") is goes_on
+
+
+@pytest.mark.parametrize(
+    ("under_way", "waits", "goes_on"),
+    [
+        ("quick", "slow", True),
+        ("unknown", "slow", False),
+        ("slow", "unknown", False),
+        ("slow", "slow", False),
+        ("unknown", "unknown", False),
+    ],
+)
+def test_a_tenants_slow_and_unknown_endpoints_have_one_slot_together(
+    worker: Worker, engine: Engine, tenant: Customer, receiver: Receiver,
+    under_way: str, waits: str, goes_on: bool,
+) -> None:  # fmt: skip
+    """Where there is room for more, and nobody else is under way."""
+    settings = worker.runtime.settings.model_copy(update={"webhook_slow_at_once": 3})
+    worker.runtime = replace(worker.runtime, settings=settings)
+    for pace, begins in ((under_way, True), (waits, False)):
+        switch_off(engine)
+        endpoint_id, _ = add_endpoint(worker, tenant.id, receiver)
+        with engine.begin() as tx:
+            change = text("UPDATE webhook_endpoints SET pace = :pace WHERE id = :id")
+            tx.execute(change, {"pace": pace, "id": endpoint_id})
+        emit_plan(engine, tenant.id)
+        if begins:
+            with engine.begin() as tx:
+                log.begin_attempt(tx, deliveries(engine)[-1].id)
+    waiting = deliveries(engine)[-1]
+    requeue(engine, waiting.job_id)
+    worker.deliver(waiting.job_id)
+    assert (deliveries(engine)[-1].state == "delivered") is goes_on
