@@ -1,6 +1,5 @@
 """The product's own processes, as programs of the local system."""
 
-import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,17 +10,12 @@ from urllib.request import urlopen
 from infra.local.layout import Layout
 from infra.local.ports import LOOPBACK, accepts
 from infra.local.program import Program
+from infra.local.workers import WORKERS
 
 MIGRATE = "migrate"
 WEB, DISPATCHER, FLOWER = "web", "dispatcher", "flower"
 FLOWER_USER = "admin"
 
-WORKERS: Mapping[str, tuple[str, int]] = {
-    "worker-high": ("high", 1),
-    "worker-default": ("default", max(2, os.cpu_count() or 1)),
-    "worker-low": ("low", 2),
-}
-"""Program name -> its queue, and how many jobs it runs at a time."""
 METERED = (DISPATCHER, *WORKERS)
 """Programs that serve their metrics on a port of their own."""
 PORTS = (

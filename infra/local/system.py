@@ -9,7 +9,6 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from threading import Event
-from types import TracebackType
 from typing import Self
 
 from infra.local import rabbitmq_binaries
@@ -22,12 +21,13 @@ from infra.local.mailbox import Mail, MailSink
 from infra.local.object_store import BUCKET, ObjectStore
 from infra.local.ports import LOOPBACK, choose_ports
 from infra.local.postgres import Postgres
-from infra.local.product import FLOWER_USER, METERED, MIGRATE, PORTS, WORKERS, Product, command_of
+from infra.local.product import FLOWER_USER, METERED, MIGRATE, PORTS, Product, command_of
 from infra.local.program import MARKER, Program
 from infra.local.rabbitmq import RabbitMQ
 from infra.local.starting import Step, run_steps
 from infra.local.supervision import Supervision, tail
 from infra.local.waiting import until
+from infra.local.workers import PROCESSES, WORKERS
 
 SERVERS = ("postgres", "epmd", "rabbitmq", "s3", "smtp")
 PRODUCT = ("web", "dispatcher", *WORKERS, "flower")
@@ -140,6 +140,7 @@ class LocalSystem:
             "MILLRACE_MAIL_FROM": "Millrace <no-reply@millrace.example>",
             "MILLRACE_PUBLIC_URL": self.web_url,
             "MILLRACE_LOG_JSON": "false",
+            **({"MILLRACE_PROCESSES": PROCESSES} if self._chosen.issuperset(WORKERS) else {}),
             **self._environment,
         }
 
@@ -163,12 +164,7 @@ class LocalSystem:
         self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def start(self) -> None:

@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,8 +21,9 @@ from infra.local.errors import AlreadyRunning, ProgramFailed
 from infra.local.layout import ROOT
 from infra.local.leftovers import find_processes
 from infra.local.program import Program
-from infra.local.system import LocalSystem
+from infra.local.system import ALL, LocalSystem
 from infra.local.waiting import until
+from infra.local.workers import PROCESSES
 
 pytestmark = pytest.mark.long
 
@@ -97,6 +98,15 @@ def test_a_failed_start_says_why_and_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(ProgramFailed, match="broken"):
         system.start()
     assert _nothing_left(tmp_path)
+
+
+@pytest.mark.parametrize(("programs", "plan"), [(ALL, PROCESSES), (FEW, None)])
+def test_the_plan_of_connections_has_the_workers_that_it_runs(
+    tmp_path: Path, programs: Sequence[str], plan: str | None
+) -> None:
+    system = LocalSystem(tmp_path, programs=programs)
+    system.layout.create()
+    assert system.settings.get("MILLRACE_PROCESSES") == plan
 
 
 def test_a_second_start_in_the_same_home_is_refused_and_harms_nothing(
