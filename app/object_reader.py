@@ -1,4 +1,4 @@
-"""A stored object as a file: read-only, seekable, in bounded memory."""
+"""A stored object as a file: read-only, seekable, in bounded memory; and a part of one, with what follows it."""
 
 import io
 from collections.abc import Callable
@@ -110,3 +110,24 @@ class ObjectReader(io.RawIOBase):
         if self._thread is None:
             self._thread = ThreadPoolExecutor(1, thread_name_prefix="read-ahead")
         return self._thread
+
+
+class Onward:
+    """A stored object from `start` on, read in order: up to `end` by one fetch, and what follows, to its `size`, only
+    when it is asked for. Raises what `fetch` raises.
+    """
+
+    def __init__(self, fetch: Fetch, start: int, end: int, size: int) -> None:
+        self._fetch = fetch
+        self._size = size
+        self._next = min(end, size)
+        self._piece = io.BytesIO(fetch(start, self._next))
+
+    def read(self, size: int, /) -> bytes:
+        """At most `size` bytes, often fewer; none at the end of the object."""
+        found = self._piece.read(size)
+        if found or self._next >= self._size:
+            return found
+        start, self._next = self._next, min(self._next + max(size, FIRST_BYTES), self._size)
+        self._piece = io.BytesIO(self._fetch(start, self._next))
+        return self._piece.read(size)

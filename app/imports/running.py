@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from functools import partial
 
 from sqlalchemy import Connection
 
@@ -14,10 +15,11 @@ from app.imports.lifecycle import OpenImport
 from app.imports.reading import CleanChunk, Reader, clean_chunk, make_cleaner, make_reader
 from app.imports.rejected import Part, make_part
 from app.imports.retrying import ParentRows
+from app.object_reader import Onward
 from app.storage import Storage
 from app.tabular import packed
 from app.tabular.batch import Batch
-from app.tabular.records import read_range
+from app.tabular.records import AHEAD_BYTES, read_range
 from app.tabular.spreadsheet import csv_text
 
 CHANGE_COLUMNS = ("_row", "action", "key", "field", "before", "after")
@@ -42,8 +44,15 @@ def read_chunk(storage: Storage, source: OpenImport, chunk: Chunk) -> Iterator[B
         return
     if source.layout is None:
         raise ValueError(f"import {source.id} has chunks and no layout")
-    data = storage.read_range(source.object_key, chunk.start, chunk.end)
-    yield from read_range(data, source.layout, first_row=chunk.first_row, start=chunk.start)
+    fetch = partial(storage.read_range, source.object_key)
+    stream = Onward(fetch, chunk.start, chunk.end + AHEAD_BYTES, source.bytes_total)
+    yield from read_range(
+        stream,
+        source.layout,
+        first_row=chunk.first_row,
+        start=chunk.start,
+        end=chunk.end,
+    )
 
 
 def clean(storage: Storage, source: OpenImport, chunk: Chunk, look: Look) -> CleanChunk:

@@ -133,38 +133,27 @@ class _Careful:
         while at < len(self._lines) and not self._waits:
             at = self._run_from(at)
         self._out.lines = min(at, len(self._lines))
-        if not self._final and self._leave_damaged_end():
-            return self._by_itself()
+        if not self._final:
+            self._leave_damaged_end()
         self._out.repaired = sum(self._damaged.values())
         self._out.records = self._grammar.restore(self._records, self._delimiter)
         return self._out
 
-    def _leave_damaged_end(self) -> bool:
-        """Leaves records that were read again to the next block, if they are the last ones; whether all that
-        may be left are such records, and the last one stays.
-
-        How they read may depend on the record after them. A reader that is given the lines up to here
-        only must not see another one.
+    def _leave_damaged_end(self) -> None:
+        """Leaves records that were read again to the next block, if they are the last ones: how they read may
+        depend on the record after them.
         """
         keep = len(self._records)
         least = max(1, keep - _MOST_LEFT)
         while keep > least and keep - 1 in self._damaged:
             keep -= 1
-        if keep - 1 in self._damaged or keep == len(self._records):
-            return keep - 1 in self._damaged
+        if keep == len(self._records) or keep - 1 in self._damaged:
+            return
         self._out.lines = self._out.line_of(keep)
         del self._records[keep:]
         for gone in (self._damaged, self._out.problems):
             for index in [each for each in gone if each >= keep]:
                 del gone[index]
-        return False
-
-    def _by_itself(self) -> Parsed:
-        """The lines up to here as a reader sees them that is given no others."""
-        lines = split_lines(self._text)[: self._out.lines]
-        alone = parse("".join(lines), self._grammar, self._width, final=True, fits=self._fits)
-        alone.total = self._out.total
-        return alone
 
     def _run_from(self, at: int) -> int:
         """Reads on until a record had to be read again, or must wait; the line to go on with."""

@@ -1,15 +1,17 @@
 """Records from bytes, a batch at a time, in memory that doesn't grow with the file.
 
-Where a batch ends depends only on where it began and on the bytes after, so that reading on from any
-batch's end gives the same records under the same numbers.
+Where a batch ends and what its records are depends only on where it began and on the bytes after, also those
+behind its end: how a damaged record is to be read may only show there. So reading on from any batch's end gives
+the same records under the same numbers.
 """
 
 import codecs
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from io import BytesIO
-from typing import BinaryIO
+from functools import partial
+from typing import Protocol
 
 from app.errors import Unprocessable
 from app.tabular.batch import Batch, Problem
@@ -24,12 +26,19 @@ __all__ = ["Batch", "LineTooLong", "Problem", "read_range"]
 
 BLOCK_BYTES = 32 * 1024
 """What is parsed at a time: small enough that its records are still in the processor's cache."""
+AHEAD_BYTES = BLOCK_BYTES + 1
 MAX_LINE_BYTES = 1024 * 1024
 _READ_BYTES = 256 * 1024
 _LONGEST_RECORD = MAX_LINE_BYTES
 _NEAR_END = 32 * 1024
 _LINES_WITH_NULS = re.compile(rb"[^\r\n]*(?:\r\x00*\n|\n|\r)|[^\r\n]+")
 _CTRL_Z = b"\x1a"
+
+
+class Readable(Protocol):
+    """Of a binary file what is needed here; `read` may give fewer bytes than it is asked for, and none at the end."""
+
+    def read(self, size: int, /) -> bytes: ...
 
 
 class LineTooLong(Unprocessable):
@@ -44,19 +53,26 @@ class LineTooLong(Unprocessable):
         )
 
 
-def read_range(data: bytes, layout: Layout, *, first_row: int, start: int = 0) -> Iterator[Batch]:
+def read_range(
+    stream: Readable, layout: Layout, *, first_row: int, start: int, end: int
+) -> Iterator[Batch]:
     """The records of a range that begins and ends where batches of `Table.batches` ended.
 
-    `start` is where in the source the range begins and `first_row` the number of its first record.
-    Needs a rangeable layout. Raises LineTooLong.
+    `start` and `end` say where in the source that is, and `first_row` the number of its first record. `stream` is the
+    source from `start` on; AHEAD_BYTES after the end are read, and more where that isn't a record's end. Needs a
+    rangeable layout. Raises LineTooLong.
     """
-    yield from RecordReader(BytesIO(data), layout, first_row=first_row, start=start)
+    for cut in RecordReader(stream, layout, first_row=first_row, start=start).cuts():
+        cut.end_at(end)
+        yield cut.batch
+        if cut.batch.end >= end:
+            return
 
 
 class RecordReader:
     """Iterates over batches of a byte stream in a byte-oriented encoding; raises LineTooLong."""
 
-    def __init__(self, stream: BinaryIO, layout: Layout, *, first_row: int, start: int = 0) -> None:
+    def __init__(self, stream: Readable, layout: Layout, *, first_row: int, start: int = 0) -> None:
         self._window = Window(stream, start)
         self._decode = Decoder(layout.encoding)
         self._grammar = Grammar.of(layout)
@@ -152,11 +168,20 @@ class Cut:
             batch.problems = {at: each for at, each in batch.problems.items() if at < count}
             batch.records = batch.records[:count]
 
+    def end_at(self, end: int) -> None:
+        """Keep only the records before that place in the source, which is one's end."""
+        if self.batch.end > end:
+            counts = range(len(self.batch.records))
+            size = end - self.batch.start
+            self.shorten(
+                bisect_left(counts, size, key=partial(self.bytes_of, self.block, self.parsed))
+            )
+
 
 class Window:
     """The bytes ahead of a position in a stream that is read once."""
 
-    def __init__(self, stream: BinaryIO, start: int) -> None:
+    def __init__(self, stream: Readable, start: int) -> None:
         self._stream = stream
         self._buffer = b""
         self._ended = False

@@ -110,19 +110,19 @@ def _check_numbers(layout: Layout, batches: Sequence[Batch], size: int) -> None:
 
 
 def _check_ranges(data: bytes, layout: Layout, batches: Sequence[Batch]) -> None:
-    """Each batch from its own bytes, and all after the first from theirs."""
+    """Each batch, and all after the first."""
     if len(batches) < 2:
         return
     for before, batch in pairwise(batches):
-        found = read_range(
-            data[before.end : batch.end], layout, first_row=batch.first_row, start=before.end
-        )
-        assert _contents(found) == _contents([batch])
-    first, second = batches[:2]
-    rest = read_range(
-        data[first.end : batches[-1].end], layout, first_row=second.first_row, start=first.end
-    )
+        assert _contents(_range(data, layout, before, batch)) == _contents([batch])
+    rest = _range(data, layout, batches[0], batches[-1])
     assert _contents(rest) == _contents(batches[1:])
+
+
+def _range(data: bytes, layout: Layout, before: Batch, last: Batch) -> Iterator[Batch]:
+    first_row = before.first_row + len(before.records)
+    onward = io.BytesIO(data[before.end :])
+    return read_range(onward, layout, first_row=first_row, start=before.end, end=last.end)
 
 
 def _contents(batches: Iterable[Batch]) -> list[tuple[int, list[str], object]]:

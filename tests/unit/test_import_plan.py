@@ -81,8 +81,8 @@ def plan(data: bytes, *, chunk_bytes: int = 100, max_rows: int = 1000) -> list[C
 
 
 def chunk_batches(data: bytes, chunk: Chunk) -> list[Batch]:
-    part = data[chunk.start : chunk.end]
-    return list(read_range(part, LAYOUT, first_row=chunk.first_row, start=chunk.start))
+    onward, first_row = BytesIO(data[chunk.start :]), chunk.first_row
+    return list(read_range(onward, LAYOUT, first_row=first_row, start=chunk.start, end=chunk.end))
 
 
 @settings(max_examples=200)

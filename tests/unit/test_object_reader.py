@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.object_reader import ObjectReader
+from app.object_reader import ObjectReader, Onward
 
 DATA = bytes(number * 7919 % 251 for number in range(10_000))
 BLOCK = 1000
@@ -145,3 +145,23 @@ def test_once_closed_it_reads_no_more() -> None:
     file.close()
     with pytest.raises(ValueError, match="closed"):
         file.read(1)
+
+
+@given(start=st.integers(0, 10_000), ahead=st.integers(1, 12_000), size=st.integers(1, 4000))
+def test_a_part_and_what_follows_it(start: int, ahead: int, size: int) -> None:
+    store = Store()
+    onward = Onward(store.fetch, start, start + ahead, len(DATA))
+    read = b""
+    while piece := onward.read(size):
+        assert len(piece) <= size
+        read += piece
+    assert read == DATA[start:]
+
+
+def test_what_follows_a_part_is_not_fetched_before_it_is_asked_for() -> None:
+    store = Store()
+    onward = Onward(store.fetch, 1000, 3000, len(DATA))
+    assert b"".join(onward.read(700) for _ in range(3)) == DATA[1000:3000]
+    assert (store.fetched, store.sizes) == ([1000], [2000])
+    assert onward.read(700) == DATA[3000:3700]
+    assert (store.fetched, store.sizes) == ([1000, 3000], [2000, 7000])

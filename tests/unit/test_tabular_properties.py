@@ -37,6 +37,11 @@ def everything(batches: list[Batch]) -> Rows:
     return [record for batch in batches for record in batch.records]
 
 
+def whole(data: bytes, layout: Layout, *, first_row: int = 1) -> list[Batch]:
+    end = len(data)
+    return list(read_range(io.BytesIO(data), layout, first_row=first_row, start=0, end=end))
+
+
 def problems_of(batches: list[Batch]) -> dict[int, Problem]:
     return {batch.first_row + at: each for batch in batches for at, each in batch.problems.items()}
 
@@ -61,7 +66,7 @@ def test_any_table_comes_back(
 ) -> None:
     text = written(rows, None, end, delimiter=delimiter, quotechar=quote, quoting=quoting)
     layout = layout_of(len(rows[0]), delimiter=delimiter, quote=quote)
-    batches = list(read_range(text.encode(), layout, first_row=1))
+    batches = whole(text.encode(), layout)
     assert everything(batches) == [row if any(map(str.strip, row)) else [] for row in rows]
     assert problems_of(batches) == {}
 
@@ -84,14 +89,13 @@ def test_reading_on_from_any_cut_gives_the_same() -> None:
             lines[place * 5] = f"{line[:cut]}{junk}{line[cut:]}\n"
         source = "".join(lines).encode()
         layout = layout_of(3)
-        batches = list(read_range(source, layout, first_row=7))
+        batches = whole(source, layout, first_row=7)
         first = data.draw(st.integers(0, len(batches) - 1))
         last = data.draw(st.integers(first, len(batches) - 1))
         wanted = batches[first : last + 1]
         begin, end = wanted[0].start, wanted[-1].end
-        again = list(
-            read_range(source[begin:end], layout, first_row=wanted[0].first_row, start=begin)
-        )
+        onward, first_row = io.BytesIO(source[begin:]), wanted[0].first_row
+        again = list(read_range(onward, layout, first_row=first_row, start=begin, end=end))
         assert everything(again) == everything(wanted)
         assert problems_of(again) == problems_of(wanted)
         assert (again[0].start, again[-1].end) == (begin, end)
@@ -169,7 +173,7 @@ def test_a_footer_is_left_out_of_large_files_too() -> None:
 
 def test_blocks_full_of_lines_that_never_close_are_read_to_the_end() -> None:
     data = b'x",""",y\n' * 20_000
-    assert len(everything(list(read_range(data, layout_of(3), first_row=1)))) == 20_000
+    assert len(everything(whole(data, layout_of(3)))) == 20_000
 
 
 @pytest.mark.usefixtures("small_blocks")
@@ -178,7 +182,7 @@ def test_nuls_inside_line_ends_shift_no_offset() -> None:
         f'{number},"two\nlines",3\r\0\n' if number % 3 else f"{number},x,3\r\0\n"
         for number in range(90)
     ]
-    found = everything(list(read_range("".join(lines).encode(), layout_of(3), first_row=1)))
+    found = everything(whole("".join(lines).encode(), layout_of(3)))
     assert [row[0] for row in found if row] == [str(number) for number in range(90)]
 
 
