@@ -6,7 +6,7 @@ what is ready is found tenant by tenant and kind by kind, at the head of each on
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -64,48 +64,36 @@ READY = text(f"""
 TAKE = text("""
     SELECT j.id, j.tenant_id, j.kind, j.version, j.attempt, j.queue, j.traceparent
     FROM (
-        SELECT turn.rank, turn.number, due.job_id, due.nth, (due.nth - 1) / turn.weight AS pass,
-               row_number() OVER (PARTITION BY due.kind ORDER BY (due.nth - 1) / turn.weight,
-                                  turn.number) <= coalesce(
-                   CAST(CAST(:kinds AS jsonb) ->> due.kind AS bigint), :batch) AS allowed
-        FROM jsonb_to_recordset(CAST(:turns AS jsonb)) AS turn(
-            queue text, rank int, number int, tenant_id uuid, share int, weight int)
-        CROSS JOIN LATERAL (
-            SELECT first.*, row_number() OVER (ORDER BY first.priority, first.run_at) AS nth
+        SELECT due.*, row_number() OVER (PARTITION BY due.kind ORDER BY due.pass, due.turn) <= coalesce(
+                   CAST(CAST(:quotas AS jsonb) ->> due.kind AS bigint), :batch) AS allowed
+        FROM (
+            SELECT head.*, (head.nth - 1) / head.weight AS pass
             FROM (
-                WITH RECURSIVE has AS (
-                    SELECT (
-                        SELECT o.kind FROM outbox o
-                        WHERE o.ready AND o.queue = turn.queue AND o.tenant_id = turn.tenant_id
-                        ORDER BY o.kind LIMIT 1
-                    ) AS kind
-                    UNION ALL
-                    SELECT (
-                        SELECT o.kind FROM outbox o
-                        WHERE o.ready AND o.queue = turn.queue AND o.tenant_id = turn.tenant_id
-                          AND o.kind > has.kind
-                        ORDER BY o.kind LIMIT 1
-                    )
-                    FROM has WHERE has.kind IS NOT NULL
-                )
-                SELECT head.* FROM has CROSS JOIN LATERAL (
-                    SELECT o.job_id, o.kind, o.priority, o.run_at FROM outbox o
-                    WHERE o.ready AND o.queue = turn.queue AND o.tenant_id = turn.tenant_id
-                      AND o.kind = has.kind
-                    ORDER BY o.priority, o.run_at LIMIT turn.share
+                SELECT line.rank, line.turn, line.kind, line.share, line.weight, first.job_id,
+                       row_number() OVER (PARTITION BY line.rank, line.turn
+                                          ORDER BY first.priority, first.run_at) AS nth
+                FROM unnest(CAST(:ranks AS int[]), CAST(:queues AS text[]), CAST(:turns AS int[]),
+                            CAST(:tenants AS uuid[]), CAST(:kinds AS text[]),
+                            CAST(:shares AS int[]), CAST(:weights AS int[]))
+                    AS line(rank, queue, turn, tenant_id, kind, share, weight)
+                CROSS JOIN LATERAL (
+                    SELECT o.job_id, o.priority, o.run_at FROM outbox o
+                    WHERE o.ready AND o.queue = line.queue AND o.tenant_id = line.tenant_id
+                      AND o.kind = line.kind
+                    ORDER BY o.priority, o.run_at LIMIT line.share
                     FOR UPDATE SKIP LOCKED
-                ) head
-                WHERE has.kind <> ALL(CAST(:held AS text[]))
-                ORDER BY head.priority, head.run_at LIMIT turn.share
-            ) first
+                ) first
+            ) head
+            WHERE head.nth <= head.share
         ) due
     ) box
     JOIN jobs j ON j.id = box.job_id AND j.state = 'scheduled'
     WHERE box.allowed
-    ORDER BY box.rank, box.pass, box.number, box.nth
+    ORDER BY box.rank, box.pass, box.turn, box.nth
     LIMIT :batch
     FOR NO KEY UPDATE OF j SKIP LOCKED
 """)
+_LINE = ("ranks", "queues", "turns", "tenants", "kinds", "shares", "weights")
 _MARK = text("""
     WITH moved AS (
         UPDATE jobs SET state = 'queued', queued_at = clock_timestamp()
@@ -204,7 +192,7 @@ def take_due(
     quota = quota_of(tx, rules)
     held = {*rules.paused(Scope.KIND), *quota.exhausted}
     wanted = _rooms(rules, rooms, batch)
-    steps = {queue: steps_for(room, rules) for queue, room in wanted.items()}
+    steps = {queue: steps_for(this.lap(queue), room, rules) for queue, room in wanted.items()}
     seen = visit(tx, {queue: (this.lap(queue), steps[queue]) for queue in wanted})
     plans = plans_of(tx, rules, {tenant for each in seen.values() for tenant in each.tenants})
     offers = [
@@ -213,7 +201,7 @@ def take_due(
         )
         for queue, room in wanted.items()
     ]
-    due = _take(tx, offers, quota, sorted(held), batch)
+    due = _take(tx, offers, quota, held, batch)
     this.curbed = (
         busy or bool(quota.kinds) or any(turn.curbed for each in offers for turn in each.turns)
     )
@@ -237,30 +225,25 @@ def _rooms(rules: Rules, rooms: Mapping[str, int] | None, batch: int) -> dict[st
 def _offer(queue: str, seen: Seen, turns: list[Turn], room: int) -> _Offer:
     if len(turns) == room:
         return _Offer(queue, turns, seen, turns[-1].tenant_id)
-    return _Offer(queue, turns, seen, None if seen.whole else seen.tenants[-1])
+    return _Offer(queue, turns, seen, None if seen.whole else [*seen.tenants][-1])
 
 
 def _take(
-    tx: Connection, offers: Sequence[_Offer], quota: Quota, held: list[str], batch: int
+    tx: Connection, offers: Sequence[_Offer], quota: Quota, held: Container[str], batch: int
 ) -> list[DueJob]:
-    turns = [
-        {
-            "queue": offer.queue,
-            "rank": rank,
-            "number": number,
-            "tenant_id": str(turn.tenant_id),
-            "share": turn.share,
-            "weight": turn.weight,
-        }
+    lines = [
+        (rank, offer.queue, number, turn.tenant_id, kind, turn.share, turn.weight)
         for rank, offer in enumerate(offers)
         for number, turn in enumerate(offer.turns)
         if turn.share
+        for kind in offer.seen.tenants[turn.tenant_id]
+        if kind not in held
     ]
-    if not turns:
+    if not lines:
         return []
-    facts = {"turns": json.dumps(turns), "kinds": json.dumps(quota.kinds), "held": held}
-    rows = rows_prepared(tx, TAKE, {**facts, "batch": batch})
-    return [DueJob(**row._asdict()) for row in rows]
+    columns = dict(zip(_LINE, map(list, zip(*lines, strict=True)), strict=True))
+    facts = {**columns, "quotas": json.dumps(quota.kinds), "batch": batch}
+    return [DueJob(**row._asdict()) for row in rows_prepared(tx, TAKE, facts)]
 
 
 def _go_on(this: Round, offers: Sequence[_Offer], due: Sequence[DueJob]) -> frozenset[str]:
@@ -273,7 +256,9 @@ def _go_on(this: Round, offers: Sequence[_Offer], due: Sequence[DueJob]) -> froz
             for turn in offer.turns
         )
         mine = sum(taken[offer.queue, turn.tenant_id] for turn in offer.turns)
-        if this.lap(offer.queue).move(offer.last, offer.seen, taken=mine, full_shares=full):
+        given = sum(turn.share for turn in offer.turns)
+        lap = this.lap(offer.queue)
+        if lap.move(offer.last, offer.seen, given=given, taken=mine, full_shares=full):
             more.add(offer.queue)
     return frozenset(more)
 

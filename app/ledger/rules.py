@@ -116,6 +116,8 @@ class Rules:
         return None
 
     def _of_tenant(self, tenant_id: UUID, plan: str | None) -> tuple[Rule | None, Rule | None]:
+        if not self.by_name:
+            return None, None
         own = self.by_name.get((Scope.TENANT, str(tenant_id)))
         return own, None if plan is None else self.by_name.get((Scope.PLAN, plan))
 

@@ -1,8 +1,9 @@
 """What a round reads doesn't grow with the backlog: by the plans that PostgreSQL makes and what they touch."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+from uuid import UUID
 
 import pytest
 from sqlalchemy import Connection, Engine, TextClause, text
@@ -118,16 +119,12 @@ def test_no_statement_goes_through_the_backlog(
     last = tx.execute(text("SELECT tenant_id FROM outbox ORDER BY 1 OFFSET 9000 LIMIT 1")).scalar()
     tenants = visit(tx, {"default": (Lap(), 20)})["default"].tenants
     assert len(tenants) == 20
-    turns = [
-        {"queue": "default", "rank": 0, "number": n, "tenant_id": str(id_), "share": 2, "weight": 1}
-        for n, id_ in enumerate(tenants)
-    ]
-    taking = {"turns": json.dumps(turns), "kinds": "{}", "held": [], "batch": 40}
+    taking = taking_of(tenants, share=2)
     keys = [{"tenant_id": str(BUSY), "concurrency_key": f"key {n}"} for n in range(1, 21)]
     statements: list[tuple[TextClause, dict[str, object]]] = [
         (READY, {"batch": 40}),
-        (VISIT, {"queues": json.dumps([{"name": "default", "behind": None, "steps": 20}])}),
-        (VISIT, {"queues": json.dumps([{"name": "default", "behind": str(last), "steps": 20}])}),
+        (VISIT, {"queues": ["default"], "starts": [UUID(int=0)], "steps": [20]}),
+        (VISIT, {"queues": ["default"], "starts": [last], "steps": [20]}),
         (ADMIT, {"keys": json.dumps(keys)}),
         (TAKE, taking),
         (NEXT_DUE, {}),
@@ -140,3 +137,33 @@ def test_no_statement_goes_through_the_backlog(
             assert touched(node) <= MOST_ROWS, (statement.text, node)
             if "Sort" in node["Node Type"]:
                 assert touched(node) <= 40, node
+
+
+def test_a_turn_is_two_searches_however_many_jobs_it_is_of(tx: Connection) -> None:
+    """One for the tenant and its kind, one for its jobs: what they cost is shared by the jobs of the turn."""
+    visiting = {"queues": ["default"], "starts": [UUID(int=0)], "steps": [20]}
+    tenants = visit(tx, {"default": (Lap(), 20)})["default"].tenants
+    statements = [(VISIT, visiting), (TAKE, taking_of(tenants, share=5))]
+    searches = [
+        node["Index Searches"]
+        for statement, facts in statements
+        for node in analyze(tx, statement, facts)
+        if node.get("Index Name") == "ix_outbox_ready"
+    ]
+    assert sum(searches) <= 2 * len(tenants) + 1
+
+
+def taking_of(tenants: Mapping[UUID, Sequence[str]], *, share: int) -> dict[str, object]:
+    """What TAKE is asked for, where each of them has one kind."""
+    each = len(tenants)
+    return {
+        "ranks": [0] * each,
+        "queues": ["default"] * each,
+        "turns": list(range(each)),
+        "tenants": list(tenants),
+        "kinds": [kind for (kind,) in tenants.values()],
+        "shares": [share] * each,
+        "weights": [1] * each,
+        "quotas": "{}",
+        "batch": share * each,
+    }

@@ -12,7 +12,7 @@ from app.ledger.enqueue import NewJob, enqueue_many
 from app.ledger.outbox import DueJob, Round, mark_queued, take_due
 from app.ledger.rules import Scope, load_rules, pause, resume, set_limits
 from tests.support.customers import Customer
-from tests.support.jobs import LazyNote, Note, UrgentNote, add, assert_lawful
+from tests.support.jobs import KeyedNote, LazyNote, Note, UrgentNote, add, assert_lawful
 
 
 def backlog(engine: Engine, jobs: int, *, of: UUID | None = None, **more: object) -> UUID:
@@ -65,6 +65,33 @@ class TestRoundRobin:
         assert this.more
         assert Counter(tenants(send(engine, this, room=8))) == {large: 8}
 
+    def test_another_dispatcher_s_jobs_are_passed(self, engine: Engine) -> None:
+        ours = {backlog(engine, 3) for _ in range(4)}
+        with engine.begin() as other:
+            held = take_due(other, batch=4)
+            assert set(tenants(held)) == ours
+            due = send(engine, room=4)
+            assert Counter(tenants(due)) == dict.fromkeys(ours, 1)
+            assert not {job.id for job in due} & {job.id for job in held}
+
+    def test_runs_of_jobs_where_many_share_a_large_room(self, engine: Engine) -> None:
+        many = [backlog(engine, 6) for _ in range(100)]
+        this, sent = Round(), Counter[UUID]()
+        for _ in range(3):
+            due = send(engine, this, room=192)
+            sent.update(tenants(due))
+            assert set(Counter(tenants(due)).values()) == {3}
+            assert tenants(due)[:64] == tenants(due)[64:128]  # in turns, within the round too
+        assert max(sent[one] for one in many) - min(sent[one] for one in many) <= 3
+        assert sum(sent.values()) == 3 * 192
+
+    def test_a_round_is_full_where_many_have_little(self, engine: Engine) -> None:
+        for _ in range(450):
+            backlog(engine, 1)
+        this = Round()
+        rounds = [len(send(engine, this, room=192)) for _ in range(4)]
+        assert rounds == [64, 192, 192, 2]
+
     def test_the_rounds_end_when_nothing_is_left(self, engine: Engine) -> None:
         for _ in range(7):
             backlog(engine, 3)
@@ -111,6 +138,28 @@ class TestPriority:
             )
         idle, new, old, first = [one.id for one in made]
         assert [job.id for job in send(engine)] == [first, old, new, idle]
+
+    def test_over_all_kinds_in_turns_of_one_job(self, engine: Engine, tenant: Customer) -> None:
+        past = datetime.now(tz=UTC) - timedelta(hours=1)
+        with engine.begin() as tx:
+            made = enqueue_many(
+                tx,
+                tenant.id,
+                [
+                    NewJob(job=KeyedNote()),
+                    NewJob(job=Note(), run_at=past),
+                    NewJob(job=KeyedNote(), priority=-5),
+                    NewJob(job=KeyedNote(), priority=5),
+                    NewJob(job=Note(), priority=9),
+                ],
+            )
+        new, old, first, _, last = [one.id for one in made]
+        this = Round()
+        assert [send(engine, this, room=1)[0].id for _ in range(3)] == [first, old, new]
+        with engine.begin() as tx:
+            pause(tx, Scope.KIND, KeyedNote.spec.kind, reason="for a test")
+        assert [job.id for job in send(engine, this, room=1)] == [last]
+        assert send(engine, this, room=1) == []
 
     def test_a_job_that_comes_back_keeps_its_priority(
         self, engine: Engine, tenant: Customer
