@@ -24,7 +24,8 @@ from tests.support.runtime import Worker
 from tests.support.servers import Servers, started
 from tests.support.web import Web, web_server
 
-BROWSER = "tests/browser/"
+TOGETHER = ("tests/browser/", "tests/integration/workers/")
+"""Folders whose files share what they start."""
 
 
 def pytest_sessionstart() -> None:
@@ -44,11 +45,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class TogetherScheduling(LoadFileScheduling):
-    """A file at a time, and all of the browser's together: one system serves them, and one Chromium."""
+    """A file at a time, and all files of a folder together that share a system."""
 
     def _split_scope(self, nodeid: str) -> str:
         file: str = super()._split_scope(nodeid)
-        return BROWSER if file.startswith(BROWSER) else file
+        return next((folder for folder in TOGETHER if file.startswith(folder)), file)
 
 
 @pytest.hookimpl(optionalhook=True)

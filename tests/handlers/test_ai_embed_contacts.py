@@ -38,7 +38,7 @@ from tests.support.jobs import (
     lose_worker,
     requeue,
 )
-from tests.support.runtime import Worker
+from tests.support.runtime import Killed, Worker
 from tests.support.servers import wait_for
 from workers import ai as jobs
 
@@ -248,9 +248,6 @@ def test_a_killed_worker_pays_one_request_twice_at_most(
     worker: Worker, engine: Engine, tenant: Customer, provider: Provider
 ) -> None:
     """Killed after the provider has counted a request, before its answer was kept."""
-
-    class Killed(BaseException):
-        pass
 
     add_contacts(engine, tenant.id, companies(12))
     job_id = add_queued(engine, tenant.id, AiEmbedContacts())

@@ -16,9 +16,9 @@ from app.ledger.replay import DeadFilter, replay
 from app.storage import Storage
 from tests.support.customers import Customer
 from tests.support.exports import (
-    KIND,
     add_many,
     export_row,
+    handed_out,
     lines,
     made,
     order,
@@ -28,7 +28,7 @@ from tests.support.exports import (
 from tests.support.flows import assert_honest, batch_of, tidy
 from tests.support.imports import dispatch
 from tests.support.jobs import job_facts
-from tests.support.runtime import Worker
+from tests.support.runtime import Killed, Worker
 from workers.handlers import export_part
 from workers.runtime.executor import Disposition
 from workers.runtime.outcome import PermanentError
@@ -42,11 +42,7 @@ ROWS = 3_000
 def export_id(worker: Worker, engine: Engine, tenant: Customer) -> UUID:
     """Handed out: its parts are due."""
     add_many(engine, tenant.id, ROWS, padding=64)
-    ordered = order(engine, tenant.id)
-    ((job_id, kind),) = dispatch(engine)
-    assert kind == KIND
-    worker.deliver(job_id)
-    return ordered
+    return handed_out(worker, engine, tenant)
 
 
 def assert_nothing_is_left(
@@ -75,10 +71,6 @@ def test_a_cancel_reaches_the_parts_and_aborts_the_upload(
     assert batch_of(engine, row["batch_id"]).state == "cancelled"
     assert [kind for _, kind in run_jobs(worker, engine)] == ["export.finish"]
     assert_nothing_is_left(engine, storage, tenant, export_id)
-
-
-class Killed(BaseException):
-    """The process is gone."""
 
 
 def die(*_: object, **__: object) -> None:

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from uuid import UUID
 
 import pytest
 from sqlalchemy import Engine, text
@@ -20,6 +19,7 @@ from tests.support.exports import (
     add_contacts,
     add_many,
     export_row,
+    handed_out,
     lines,
     made,
     order,
@@ -29,7 +29,7 @@ from tests.support.exports import (
 from tests.support.flows import assert_honest, batch_of
 from tests.support.imports import dispatch
 from tests.support.jobs import job_facts
-from tests.support.runtime import Worker
+from tests.support.runtime import Killed, Worker
 from workers.runtime.executor import Disposition
 
 pytestmark = pytest.mark.usefixtures("in_tiny_parts")
@@ -71,14 +71,6 @@ def contacts(engine: Engine, tenant: Customer, stranger: Customer) -> None:
         ),
     )
     add_contacts(engine, stranger.id, {"email": "user5@not-ours.example"})
-
-
-def handed_out(worker: Worker, engine: Engine, tenant: Customer, **wanted: Any) -> UUID:
-    """An export whose parts are due."""
-    export_id = order(engine, tenant.id, **wanted)
-    ((job_id, kind),) = dispatch(engine)
-    assert (kind, worker.deliver(job_id)) == ("export.table", Disposition.ACKNOWLEDGE)
-    return export_id
 
 
 def keys_in_order(engine: Engine, wanted: dict[str, Any]) -> list[str]:
@@ -170,10 +162,6 @@ def test_only_what_takes_long_is_cut(
             for rows in (4 * 1024 * 1024, 4 * 1024 * 1024 + 1)
         ]
     assert runs == [0, 16]
-
-
-class Killed(BaseException):
-    """The process is gone."""
 
 
 @contextmanager

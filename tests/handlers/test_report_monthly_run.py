@@ -19,7 +19,7 @@ from tests.support.exports import add_contacts
 from tests.support.flows import assert_honest, batch_of, tidy
 from tests.support.imports import dispatch
 from tests.support.jobs import add_queued, job_facts
-from tests.support.runtime import Worker
+from tests.support.runtime import Killed, Worker
 from tests.support.schedules import add_schedule, change, fire, fired
 from workers.runtime.executor import Disposition
 
@@ -106,9 +106,6 @@ def test_a_run_that_is_killed_goes_on_and_orders_nothing_twice(
     worker: Worker, engine: Engine, customers: list[Customer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither does a second run of the same month."""
-
-    class Killed(BaseException):
-        pass
 
     monkeypatch.setattr(run, "STEP", 1)
     steps, order_reports = [], run.order_reports

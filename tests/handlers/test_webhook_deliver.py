@@ -29,7 +29,7 @@ from tests.support.receiver import (
     hangs_up,
     receiving,
 )
-from tests.support.runtime import Worker
+from tests.support.runtime import Killed, Worker
 from tests.support.servers import Servers
 from tests.support.webhooks import (
     PLAN,
@@ -199,9 +199,6 @@ def test_a_worker_that_dies_in_the_middle_is_in_the_log_and_it_is_sent_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     from app.webhooks import sending
-
-    class Killed(BaseException):
-        """As if the process were gone: nothing catches it."""
 
     send = sending.send
 

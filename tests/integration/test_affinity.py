@@ -1,6 +1,6 @@
 """Affinity, with the broker's own consistent-hash exchange: near where it can be, done in any case."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from uuid import UUID
 
@@ -19,7 +19,7 @@ from app.ledger.affinity import affinity_of
 from app.ledger.contract import Catalog, catalog
 from app.metrics import declared
 from app.settings import Settings
-from tests.support.customers import Customer, make_customer
+from tests.support.customers import make_customer
 from tests.support.housekeeping import task
 from tests.support.jobs import (
     Note,
@@ -38,6 +38,7 @@ from tests.support.worker_jobs import Tally, Warm
 
 KNOWN: Catalog = {**CATALOG, **catalog((Warm, Tally, Note))}
 SHARDS = 4
+LANES = {f"default.near.{number}" for number in range(SHARDS)}
 NOBODY = UUID(int=0)
 
 
@@ -55,31 +56,61 @@ def affinity(settings: Settings, queues: Queues) -> Iterator[Affinity]:
     remove(queues, made)
 
 
+class Shards:
+    """The declared shards, and 12 tenants whose jobs are to meet in them."""
+
+    def __init__(
+        self, settings: Settings, engine: Engine, affinity: Affinity, queues: Queues
+    ) -> None:
+        self.affinity = prepare_shards(settings, affinity)
+        self.tenants = [make_customer(engine).id for _ in range(12)]
+        self._settings, self._engine, self._queues = settings, engine, queues
+
+    @property
+    def names(self) -> list[str]:
+        return [shard.name for shard in self.affinity.queues]
+
+    def reduce_to(self, number: int) -> None:
+        """As a release with fewer of them does."""
+        self.affinity = replace(self.affinity, shards=number)
+        prepare_shards(self._settings, self.affinity)
+
+    def dispatch_of_each(self, *, times: int = 1) -> dict[str, UUID]:
+        """A job of each tenant is sent, or several; job -> tenant."""
+        made = {
+            str(add(self._engine, one, Warm())): one for one in self.tenants for _ in range(times)
+        }
+        assert self.dispatch() == len(made)
+        return made
+
+    def dispatch_one(self) -> UUID:
+        """A job of the first tenant's."""
+        job_id = add(self._engine, self.tenants[0], Warm())
+        assert self.dispatch() == 1
+        return job_id
+
+    def dispatch(self) -> int:
+        publisher = Publisher(self._settings)
+        try:
+            with self._engine.begin() as tx:
+                return dispatch_batch(
+                    tx, publisher, batch=500, catalog=KNOWN, affinity=self.affinity
+                )
+        finally:
+            publisher.close()
+
+    def where(self, owners: dict[str, UUID]) -> dict[UUID, set[str]]:
+        """Tenant -> the shards that had messages of its jobs, which are taken off."""
+        found: dict[UUID, set[str]] = {}
+        for name in self.names:
+            for job_id in empty(self._queues, name):
+                found.setdefault(owners[job_id], set()).add(name)
+        return found
+
+
 @pytest.fixture
-def tenants(engine: Engine) -> list[Customer]:
-    return [make_customer(engine) for _ in range(12)]
-
-
-def names(affinity: Affinity) -> list[str]:
-    return [shard.name for shard in affinity.queues]
-
-
-def dispatch(settings: Settings, engine: Engine, affinity: Affinity) -> int:
-    publisher = Publisher(settings)
-    try:
-        with engine.begin() as tx:
-            return dispatch_batch(tx, publisher, batch=500, catalog=KNOWN, affinity=affinity)
-    finally:
-        publisher.close()
-
-
-def where(queues: Queues, owners: dict[str, UUID], lanes: Sequence[str]) -> dict[UUID, set[str]]:
-    """Tenant -> the queues that had messages of its jobs, which are taken off."""
-    found: dict[UUID, set[str]] = {}
-    for lane in lanes:
-        for job_id in empty(queues, lane):
-            found.setdefault(owners[job_id], set()).add(lane)
-    return found
+def shards(settings: Settings, engine: Engine, affinity: Affinity, queues: Queues) -> Shards:
+    return Shards(settings, engine, affinity, queues)
 
 
 def send(queues: Queues, lane: str, number: int) -> None:
@@ -92,53 +123,29 @@ def send(queues: Queues, lane: str, number: int) -> None:
 
 class TestDispatch:
     def test_a_tenants_jobs_meet_in_one_shard_and_all_others_go_as_ever(
-        self,
-        settings: Settings,
-        engine: Engine,
-        affinity: Affinity,
-        queues: Queues,
-        tenants: list[Customer],
+        self, shards: Shards, affinity: Affinity, engine: Engine, queues: Queues
     ) -> None:
-        assert prepare_shards(settings, affinity) == affinity
-        plain = add(engine, tenants[0].id, Note())
-        owners = {str(add(engine, one.id, Warm())): one.id for one in tenants for _ in range(2)}
-        assert dispatch(settings, engine, affinity) == 25
-        found = where(queues, owners, names(affinity))
-        assert set(found) == {one.id for one in tenants}
-        assert {len(lanes) for lanes in found.values()} == {1}
+        assert shards.affinity == affinity
+        plain = add(engine, shards.tenants[0], Note())
+        assert shards.dispatch() == 1
+        found = shards.where(shards.dispatch_of_each(times=2))
+        assert set(found) == {*shards.tenants}
+        assert {len(names) for names in found.values()} == {1}
         assert len(set.union(*found.values())) > 1
         assert queues.job_ids("default") == [str(plain)]
 
     def test_a_shard_that_is_gone_or_refuses_keeps_no_job_back(
-        self,
-        settings: Settings,
-        engine: Engine,
-        affinity: Affinity,
-        queues: Queues,
-        tenants: list[Customer],
+        self, shards: Shards, affinity: Affinity, engine: Engine, queues: Queues
     ) -> None:
-        prepare_shards(settings, affinity)
         for shard in affinity.queues:
             queues.channel.queue_unbind(shard.name, shard.exchange, shard.routing_key)
-        sent = [str(add(engine, one.id, Warm())) for one in tenants]
-        assert dispatch(settings, engine, affinity) == 12
+        sent = shards.dispatch_of_each()
         assert sorted(queues.job_ids("default")) == sorted(sent)
         assert count(engine, "outbox") == 0
 
-    def test_fewer_shards_leave_none_bound_that_nobody_serves(
-        self,
-        settings: Settings,
-        engine: Engine,
-        affinity: Affinity,
-        queues: Queues,
-        tenants: list[Customer],
-    ) -> None:
-        prepare_shards(settings, affinity)
-        fewer = replace(affinity, shards=2)
-        prepare_shards(settings, fewer)
-        owners = {str(add(engine, one.id, Warm())): one.id for one in tenants}
-        dispatch(settings, engine, fewer)
-        assert set(where(queues, owners, names(fewer))) == {one.id for one in tenants}
+    def test_fewer_shards_leave_none_bound_that_nobody_serves(self, shards: Shards) -> None:
+        shards.reduce_to(2)
+        assert set(shards.where(shards.dispatch_of_each())) == {*shards.tenants}
 
     def test_without_the_plugin_jobs_go_as_ever(
         self, settings: Settings, affinity: Affinity, monkeypatch: pytest.MonkeyPatch
@@ -151,31 +158,18 @@ class TestLookedAfter:
     """By the dispatcher's chores, and by who inspects the broker."""
 
     @pytest.fixture
-    def collector(
-        self, settings: Settings, engine: Engine, affinity: Affinity
-    ) -> Iterator[Collector]:
-        prepare_shards(settings, affinity)
+    def collector(self, settings: Settings, engine: Engine, shards: Shards) -> Iterator[Collector]:
         made = Collector(settings, engine, KNOWN, {})
         yield made
         made.close()
 
     @pytest.fixture
-    def lost(
-        self,
-        collector: Collector,
-        settings: Settings,
-        engine: Engine,
-        affinity: Affinity,
-        queues: Queues,
-        tenants: list[Customer],
-    ) -> tuple[UUID, str]:
+    def lost(self, engine: Engine, shards: Shards) -> tuple[UUID, str]:
         """A job whose message is gone for long enough; and a shard in which it wasn't."""
-        assert collector is not None
-        job_id = add(engine, tenants[0].id, Warm())
-        dispatch(settings, engine, affinity)
-        (lane,) = where(queues, {str(job_id): job_id}, names(affinity))[job_id]
+        job_id = shards.dispatch_one()
+        (lane,) = shards.where({str(job_id): job_id})[job_id]
         backdate(engine, job_id, seconds=31)
-        return job_id, next(name for name in names(affinity) if name != lane)
+        return job_id, next(name for name in shards.names if name != lane)
 
     def test_a_lost_message_is_sent_again_once_every_shard_has_been_empty(
         self,
@@ -183,11 +177,11 @@ class TestLookedAfter:
         engine: Engine,
         lost: tuple[UUID, str],
         queues: Queues,
-        tenants: list[Customer],
+        shards: Shards,
     ) -> None:
         job_id, neighbour = lost
         send(queues, neighbour, 1)
-        self.overtaken(engine, tenants[1])
+        self.overtaken(engine, shards.tenants[1])
         collector.step()
         assert job_facts(engine, job_id).state == "queued"  # it might be the neighbour's
         take_some(queues, neighbour, 1)
@@ -217,49 +211,36 @@ class TestLookedAfter:
         assert count(engine, "dead_letters") == 0
 
     def test_what_waits_in_a_shard_is_not_overtaken_by_what_goes_another_way(
-        self,
-        collector: Collector,
-        settings: Settings,
-        engine: Engine,
-        affinity: Affinity,
-        tenants: list[Customer],
+        self, collector: Collector, engine: Engine, shards: Shards
     ) -> None:
-        waits = add(engine, tenants[0].id, Warm())
-        dispatch(settings, engine, affinity)
+        waits = shards.dispatch_one()
         backdate(engine, waits, seconds=3600)
-        self.overtaken(engine, tenants[1])
+        self.overtaken(engine, shards.tenants[1])
         collector.step()
         assert job_facts(engine, waits).state == "queued"
 
-    def overtaken(self, engine: Engine, tenant: Customer) -> None:
+    def overtaken(self, engine: Engine, tenant_id: UUID) -> None:
         """A younger job of the pool's own queue runs already."""
-        younger = add_queued(engine, tenant.id, Note())
+        younger = add_queued(engine, tenant_id, Note())
         with engine.begin() as tx:
             assert claim_now(tx, younger) is not None
 
     def test_what_dies_in_a_shard_is_a_dead_letter_of_its_pool(
-        self,
-        collector: Collector,
-        settings: Settings,
-        engine: Engine,
-        affinity: Affinity,
-        queues: Queues,
-        tenant: Customer,
+        self, collector: Collector, engine: Engine, shards: Shards, queues: Queues
     ) -> None:
-        job_id = add(engine, tenant.id, Warm())
-        dispatch(settings, engine, affinity)
+        job_id = shards.dispatch_one()
         with engine.begin() as tx:
             assert claim_now(tx, job_id) is not None
-        (lane,) = [name for name in names(affinity) if queues.depth(name)]
+        (lane,) = [name for name in shards.names if queues.depth(name)]
         give_back(queues, lane)
         collector.step()
         (letter,) = letters(engine, job_id)
         assert (letter.queue, letter.code) == ("default", "delivery_limit")
 
+    @pytest.mark.usefixtures("shards")
     def test_the_figures_of_a_pool_are_those_of_its_shards_too(
-        self, collector: Collector, settings: Settings, engine: Engine, queues: Queues
+        self, settings: Settings, engine: Engine, queues: Queues
     ) -> None:
-        assert collector is not None
         for lane in ("default", "default.near.1", "default.near.3"):
             queues.publish("", lane, task(NOBODY))
         wait_for(lambda: queues.depth("default.near.3") == 1)
@@ -282,6 +263,6 @@ class TestLookedAfter:
             finally:
                 inspection.close()
 
-        assert look() == dict.fromkeys(["default.near", *names(affinity)], Trouble.MISSING)
+        assert look() == dict.fromkeys(["default.near", *LANES], Trouble.MISSING)
         prepare_shards(settings, affinity)
         assert look() == {}

@@ -2,13 +2,12 @@
 
 import threading
 from collections.abc import Callable
-from typing import ClassVar
 
 import pytest
 from sqlalchemy import Engine, text
 
 from app.ledger.contract import JobContract, JobSpec
-from app.ledger.retry import RetryPolicy
+from tests.support.brief import BriefNote, leave_effect
 from tests.support.customers import Customer
 from tests.support.jobs import (
     UrgentNote,
@@ -27,23 +26,9 @@ from workers.runtime.executor import Disposition
 from workers.runtime.outcome import Cancel, Dead, Done, Outcome, PermanentError, Retry, Snooze
 
 
-class Brief(JobContract):
-    spec: ClassVar[JobSpec] = JobSpec(
-        kind="test.brief",
-        retry=RetryPolicy(attempts=3, base_seconds=1, jitter=False),
-        soft_seconds=5,
-        hard_seconds=10,
-        brief=True,
-    )
-
-
-EFFECT = text("INSERT INTO locks (tenant_id, name) VALUES (:tenant_id, gen_random_uuid())")
-
-
 def with_effect(outcome: Outcome) -> Callable[[Context, JobContract], Outcome]:
     def handler(ctx: Context, _: JobContract) -> Outcome:
-        with ctx.transaction() as tx:
-            tx.execute(EFFECT, {"tenant_id": ctx.tenant_id})
+        leave_effect(ctx)
         return outcome
 
     return handler
@@ -52,8 +37,8 @@ def with_effect(outcome: Outcome) -> Callable[[Context, JobContract], Outcome]:
 def test_it_is_claimed_and_done_in_the_commit_of_its_effects(
     worker: Worker, engine: Engine, tenant: Customer
 ) -> None:
-    worker.handle(Brief, with_effect(Done(then=[UrgentNote()])))
-    job_id = add_queued(engine, tenant.id, Brief())
+    worker.handle(BriefNote, with_effect(Done(then=[UrgentNote()])))
+    job_id = add_queued(engine, tenant.id, BriefNote())
     with engine.connect() as tx:
         before = tx.execute(text("SELECT pg_current_xact_id()::text::bigint")).scalar_one()
     assert worker.deliver(job_id) is Disposition.ACKNOWLEDGE
@@ -72,8 +57,8 @@ def test_it_is_claimed_and_done_in_the_commit_of_its_effects(
 def test_a_second_message_finds_nothing_to_do(
     worker: Worker, engine: Engine, tenant: Customer
 ) -> None:
-    worker.handle(Brief, with_effect(Done()))
-    job_id = add_queued(engine, tenant.id, Brief())
+    worker.handle(BriefNote, with_effect(Done()))
+    job_id = add_queued(engine, tenant.id, BriefNote())
     for redelivered in (False, False, True):
         assert worker.deliver(job_id, redelivered=redelivered) is Disposition.ACKNOWLEDGE
     assert count(engine, "locks") == 1
@@ -91,8 +76,8 @@ def test_two_messages_at_once_have_one_effect(
         assert go_on.wait(20)
         return with_effect(Done())(ctx, job)
 
-    worker.handle(Brief, handler)
-    job_id = add_queued(engine, tenant.id, Brief())
+    worker.handle(BriefNote, handler)
+    job_id = add_queued(engine, tenant.id, BriefNote())
     both = [threading.Thread(target=worker.deliver, args=(job_id,)) for _ in range(2)]
     both[0].start()
     assert begun.wait(20)
@@ -123,8 +108,8 @@ def waiting(engine: Engine) -> int:
 def test_another_outcome_is_settled_as_for_any_job(
     worker: Worker, engine: Engine, tenant: Customer, bad: Outcome, event: str, effects: int
 ) -> None:
-    worker.handle(Brief, with_effect(bad))
-    job_id = add_queued(engine, tenant.id, Brief())
+    worker.handle(BriefNote, with_effect(bad))
+    job_id = add_queued(engine, tenant.id, BriefNote())
     worker.deliver(job_id)
     assert events(engine, job_id) == ["enqueue", "dispatch", "claim", event]
     assert count(engine, "locks") == effects
@@ -142,8 +127,8 @@ def test_an_error_is_a_retry_and_leaves_nothing(
         with_effect(Done())(ctx, job)
         raise ValueError("oops")
 
-    worker.handle(Brief, handler)
-    job_id = add_queued(engine, tenant.id, Brief())
+    worker.handle(BriefNote, handler)
+    job_id = add_queued(engine, tenant.id, BriefNote())
     assert worker.deliver(job_id) is Disposition.ACKNOWLEDGE
     facts = job_facts(engine, job_id)
     assert facts.error is not None
@@ -161,18 +146,18 @@ def test_a_message_that_comes_back_is_counted_before_it_runs(
         states.append(job_facts(engine, ctx.job.id).state)
         return Done()
 
-    worker.handle(Brief, handler)
+    worker.handle(BriefNote, handler)
     for redelivered in (False, True):
-        worker.deliver(add_queued(engine, tenant.id, Brief()), redelivered=redelivered)
+        worker.deliver(add_queued(engine, tenant.id, BriefNote()), redelivered=redelivered)
     assert states == ["queued", "running"]
 
 
 def test_a_cancelled_or_scheduled_job_is_not_run(
     worker: Worker, engine: Engine, tenant: Customer
 ) -> None:
-    worker.handle(Brief, with_effect(Done()))
-    scheduled = add(engine, tenant.id, Brief())
-    cancelled = add_queued(engine, tenant.id, Brief())
+    worker.handle(BriefNote, with_effect(Done()))
+    scheduled = add(engine, tenant.id, BriefNote())
+    cancelled = add_queued(engine, tenant.id, BriefNote())
     with engine.begin() as tx:
         tx.execute(text("UPDATE jobs SET state = 'cancelled' WHERE id = :id"), {"id": cancelled})
     for job_id in (scheduled, cancelled):
@@ -188,8 +173,8 @@ def test_what_needs_a_lease_is_refused(
         ctx.lock("x")
         return Done()
 
-    worker.handle(Brief, handler)
-    job_id = add_queued(engine, tenant.id, Brief())
+    worker.handle(BriefNote, handler)
+    job_id = add_queued(engine, tenant.id, BriefNote())
     assert worker.deliver(job_id, redelivered=redelivered) is Disposition.DEAD_LETTER
     facts = job_facts(engine, job_id)
     assert facts.error is not None
@@ -202,8 +187,8 @@ def test_a_permanent_error_is_a_death_with_its_letter(
     def handler(_: Context, __: JobContract) -> Outcome:
         raise PermanentError("no", code="never")
 
-    worker.handle(Brief, handler)
-    job_id = add_queued(engine, tenant.id, Brief())
+    worker.handle(BriefNote, handler)
+    job_id = add_queued(engine, tenant.id, BriefNote())
     assert worker.deliver(job_id) is Disposition.DEAD_LETTER
     assert events(engine, job_id) == ["enqueue", "dispatch", "claim", "die"]
     assert count(engine, "dead_letters") == 1

@@ -1,7 +1,7 @@
 """Jobs that run one at a time, or one after the other: who is let in, and that nobody else is in their way."""
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -20,7 +20,6 @@ from app.ledger.rescue import rescue_expired_leases
 from app.ledger.state import Event
 from tests.support.commands import Run
 from tests.support.customers import Customer
-from tests.support.fleet import Fleet, fleet_on
 from tests.support.jobs import (
     KeyedNote,
     Note,
@@ -35,8 +34,6 @@ from tests.support.jobs import (
     count,
     job_facts,
 )
-from tests.support.servers import Servers
-from tests.support.worker_jobs import Killer, Tally
 
 
 def add_all(engine: Engine, tenant: Customer, jobs: Sequence[JobContract]) -> list[UUID]:
@@ -274,34 +271,3 @@ def test_the_api_and_the_command_line_show_it(
     assert [job["waits_for_key"] for job in shown] == [False, True]
     assert {job["concurrency_key"] for job in shown} == {"ada"}
     assert "waits_for_key  True" in run("jobs", "show", second["id"]).out
-
-
-@pytest.fixture
-def fleet(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    with fleet_on(servers, tmp_path_factory.mktemp("keys")) as made:
-        yield made
-
-
-_OVERLAPS = """
-    WITH spell AS (
-        SELECT job_id, min(at) FILTER (WHERE event = 'claim') AS began, max(at) AS ended
-        FROM job_history WHERE job_id = ANY(:ids) GROUP BY job_id
-    )
-    SELECT count(*) FROM spell a JOIN spell b
-    ON a.job_id < b.job_id AND a.began < b.ended AND b.began < a.ended
-"""
-
-
-def test_real_workers_do_one_at_a_time_and_a_death_frees_the_key(fleet: Fleet) -> None:
-    fleet.start_dispatcher()
-    fleet.start_worker(concurrency=4)
-    with fleet.engine.begin() as tx:
-        jobs = [Killer(), *(Tally(seconds=0.1) for _ in range(10))]
-        new = [NewJob(job=job, concurrency_key="one") for job in jobs]
-        killer, *keyed = [one.id for one in enqueue_many(tx, fleet.tenant.id, new)]
-    free = fleet.enqueue([Tally(seconds=0.1) for _ in range(20)])
-    fleet.wait_until("succeeded", [*keyed, *free], seconds=60)
-    fleet.wait_until("dead", [killer], seconds=30)
-    assert fleet.number(_OVERLAPS, ids=keyed) == 0
-    assert fleet.number(_OVERLAPS, ids=free) > 0
-    fleet.assert_each_done_once([*keyed, *free])

@@ -1,7 +1,8 @@
 """From the outbox to the queues: promptly, once, and through every outage."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from uuid import UUID
 
 import pytest
@@ -118,24 +119,23 @@ class TestFullQueue:
         return {**environment, "MILLRACE_DISPATCH_BATCH_SIZE": "30"}
 
     @pytest.fixture
-    def short_queue(self, servers: Servers, queues: Queues) -> Iterator[None]:
-        """The queue `low` holds about 20 messages."""
+    def widen(self, servers: Servers, queues: Queues) -> Iterator[Callable[[], object]]:
+        """The queue `low` holds about 20 messages until this is called."""
         policy = ["--vhost", "millrace", "--apply-to", "queues", "--priority", "9"]
         definition = '{"max-length": 20, "delivery-limit": 20}'
         servers.rabbitmqctl("set_policy", *policy, "short", "^low$", definition)
-        yield
+        act = cache(lambda: servers.rabbitmqctl("clear_policy", "--vhost", "millrace", "short"))
+        yield act
         queues.purge()
-        if "short" in servers.rabbitmqctl("list_policies", "--vhost", "millrace"):
-            servers.rabbitmqctl("clear_policy", "--vhost", "millrace", "short")
+        act()
 
-    @pytest.mark.usefixtures("short_queue")
     def test_what_does_not_fit_waits_in_the_outbox_and_nothing_is_lost(
         self,
         settings: Settings,
         engine: Engine,
         tenant: Customer,
         queues: Queues,
-        servers: Servers,
+        widen: Callable[[], object],
     ) -> None:
         with engine.begin() as tx:
             jobs = [NewJob(job=LazyNote()) for _ in range(150)]
@@ -153,7 +153,7 @@ class TestFullQueue:
             assert count(engine, "outbox") > 0
             assert count(engine, "outbox") == states(engine, "scheduled")
 
-            servers.rabbitmqctl("clear_policy", "--vhost", "millrace", "short")
+            widen()
             wait_for(lambda: count(engine, "outbox") == 0, seconds=30, what="the rest")
         assert set(queues.job_ids("low")) == made
         assert assert_lawful(engine) == 151

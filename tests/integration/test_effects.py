@@ -21,14 +21,10 @@ from tests.support.jobs import (
     letters,
     requeue,
 )
-from tests.support.runtime import Worker
+from tests.support.runtime import Killed, Worker
 from workers.runtime.context import Context
 from workers.runtime.executor import Disposition
 from workers.runtime.outcome import Done, Retry
-
-
-class Killed(BaseException):
-    """The process ends here, as by SIGKILL: nothing of ours runs any more."""
 
 
 class Provider:

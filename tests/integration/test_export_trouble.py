@@ -12,7 +12,7 @@ from app.storage import Storage
 from tests.support.customers import Customer
 from tests.support.exports import add_many, export_row, lines, made, order, published
 from tests.support.jobs import job_facts, lose_worker
-from tests.support.runtime import Worker
+from tests.support.runtime import Killed, Worker
 from tests.support.servers import wait_for
 from workers.runtime.executor import Disposition
 
@@ -22,10 +22,6 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks of a few rows, parts of the least size that stores take."""
     monkeypatch.setattr(object_writer, "PART_BYTES", 5 * 1024 * 1024)
     monkeypatch.setattr(copying, "BLOCK_BYTES", 256 * 1024)
-
-
-class Killed(BaseException):
-    """The process is gone."""
 
 
 def test_an_attempt_that_is_killed_leaves_nothing(

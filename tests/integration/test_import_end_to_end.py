@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import random
 from dataclasses import dataclass, field
 
@@ -23,7 +24,12 @@ ROWS = 12_000
 
 @pytest.fixture
 def environment(environment: dict[str, str]) -> dict[str, str]:
-    return {**environment, "MILLRACE_IMPORT_CHUNK_BYTES": str(CHUNK_BYTES)}
+    return {
+        **environment,
+        "MILLRACE_IMPORT_CHUNK_BYTES": str(CHUNK_BYTES),
+        "MILLRACE_LOG_JSON": "true",
+        "MILLRACE_LOG_LEVEL": "DEBUG",
+    }
 
 
 @dataclass(slots=True)
@@ -148,6 +154,18 @@ def test_a_faulty_file_is_imported_exactly_and_a_second_time_changes_nothing(
     wait_for(lambda: _open_jobs(api) == 0, what="the ledger's rest")
     assert assert_lawful(engine) == chunks + 4
     assert count(engine, "outbox") == 0
+    for name in ("dispatcher", "worker-default", "worker-high"):
+        assert_logs_are_silent(processes.log(name))
+    assert '"event": "job.settled"' in processes.log("worker-high")
+
+
+def assert_logs_are_silent(written: str) -> None:
+    """About what is in the file, what it is called, and who gets the mail; every line has the known names."""
+    for theirs in ("example.com", "people", "Neil", "nal 1", "+4420", "line two"):
+        assert theirs not in written
+    for line in written.splitlines():
+        if line.startswith("{"):
+            assert {"event", "level", "logger", "timestamp"} <= set(json.loads(line))
 
 
 def _open_jobs(api: httpx.Client) -> int:

@@ -14,14 +14,10 @@ from sqlalchemy.exc import DBAPIError
 from app.errors import BrokerAway
 from app.logs import cause, configure_logging
 from app.settings import Settings
-from app.storage import Storage
 from tests.support.customers import Customer
-from tests.support.imports import accepted_import
 from tests.support.jobs import Note, add_queued, job_facts
-from tests.support.processes import Processes
 from tests.support.receiver import answers, receiving
 from tests.support.runtime import Worker
-from tests.support.servers import Servers, wait_for
 from tests.support.webhooks import add_endpoint, emit_plan, run_due
 from workers.runtime.context import Context
 from workers.runtime.outcome import Dead, Done, Outcome, PermanentError
@@ -179,30 +175,3 @@ def test_requests_leave_neither_key_nor_body_nor_path(
     ours = [line for line in lines.all() if line["event"] != "uvicorn.access"]
     assert MARK not in json.dumps(ours)
     assert tenant.key not in lines.text
-
-
-def test_an_import_and_its_mail_leave_nothing_in_any_process(
-    processes: Processes, servers: Servers, engine: Engine, storage: Storage, tenant: Customer
-) -> None:
-    rows = "".join(f"{MARK}{number}@example.com,{MARK}\n" for number in range(50))
-    data = f"email,company\n{rows}{MARK} is no address,{MARK}\n".encode()
-    import_id = accepted_import(engine, storage, tenant.id, data, filename=f"{MARK}.csv")
-    processes.dispatcher()
-    processes.worker("default")
-    processes.worker("high")
-    query = text("SELECT status FROM imports WHERE id = :id")
-
-    def ended() -> bool:
-        with engine.connect() as tx:
-            mailed = tx.execute(text("SELECT count(*) FROM mails")).scalar_one()
-            status = tx.execute(query, {"id": import_id}).scalar_one()
-            return bool(status == "succeeded" and mailed > 0)
-
-    wait_for(ended, seconds=40, what="the import and its mail")
-    for name in ("dispatcher", "worker-default", "worker-high"):
-        written = processes.log(name)
-        assert MARK not in written, name
-        for line in written.splitlines():
-            if line.startswith("{"):
-                assert {"event", "level", "logger", "timestamp"} <= set(json.loads(line))
-    assert '"event": "job.settled"' in processes.log("worker-high")

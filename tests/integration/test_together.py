@@ -1,7 +1,6 @@
 """Jobs that travel in one message: each is an attempt of its own, whatever becomes of the others."""
 
 from collections.abc import Iterator, Sequence
-from typing import ClassVar
 from uuid import UUID
 
 import pytest
@@ -11,35 +10,25 @@ from app.broker.message import JobMessage
 from app.broker.publisher import Publisher
 from app.broker.topology import EXCHANGE
 from app.dispatcher import dispatch_batch
-from app.ledger.contract import JobContract, JobSpec, catalog
+from app.ledger.contract import JobContract, catalog
 from app.settings import Settings
 from tests.support.customers import Customer
 from tests.support.fleet import Fleet, fleet_on
-from tests.support.jobs import add, add_queued, assert_lawful, events, job_facts
+from tests.support.jobs import SmallNote, add, add_queued, assert_lawful, events, job_facts
 from tests.support.queues import Queues, arguments_of
 from tests.support.servers import Servers, wait_for
-from tests.support.worker_jobs import Killer, Tally
+from tests.support.worker_jobs import Doomed, Killer, Tally
 
 ONCE = ["enqueue", "dispatch", "claim", "succeed"]
-
-
-class Small(JobContract):
-    spec: ClassVar[JobSpec] = JobSpec(kind="test.small", together=3)
-
-
-class Doomed(JobContract):
-    """Of `worker_app`, which only a worker can import."""
-
-    spec: ClassVar[JobSpec] = JobSpec(kind="test.doomed")
 
 
 def test_the_dispatcher_puts_them_in_one_message(
     settings: Settings, engine: Engine, tenant: Customer, queues: Queues
 ) -> None:
-    ids = [str(add(engine, tenant.id, Small())) for _ in range(4)]
+    ids = [str(add(engine, tenant.id, SmallNote())) for _ in range(4)]
     publisher = Publisher(settings)
     with engine.begin() as tx:
-        assert dispatch_batch(tx, publisher, batch=10, catalog=catalog((Small,))) == 4
+        assert dispatch_batch(tx, publisher, batch=10, catalog=catalog((SmallNote,))) == 4
     publisher.close()
     first, second = (arguments_of(message) for message in queues.take_all("default"))
     assert [[first["job_id"], first["attempt"]], *first["companions"]] == [

@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Callable
-from typing import ClassVar
 from uuid import UUID
 
 import pytest
@@ -11,8 +10,8 @@ from structlog.testing import capture_logs
 
 from app.aftermath import AFTERMATHS
 from app.ledger.cancel import cancel
-from app.ledger.contract import JobContract, JobSpec
-from app.ledger.retry import RetryPolicy
+from app.ledger.contract import JobContract
+from tests.support.brief import BriefNote, leave_effect
 from tests.support.customers import Customer
 from tests.support.jobs import (
     UrgentNote,
@@ -27,39 +26,21 @@ from tests.support.runtime import Worker
 from workers.runtime.context import Context
 from workers.runtime.outcome import Dead, Done, Outcome, Snooze
 
-KIND = "test.brief_together"
+KIND = BriefNote.spec.kind
 ONCE = ["enqueue", "dispatch", "claim", "succeed"]
-EFFECT = text("INSERT INTO locks (tenant_id, name) VALUES (:tenant_id, :name)")
-
-
-class Small(JobContract):
-    spec: ClassVar[JobSpec] = JobSpec(
-        kind=KIND,
-        retry=RetryPolicy(attempts=3, base_seconds=1, jitter=False),
-        soft_seconds=5,
-        hard_seconds=10,
-        brief=True,
-        together=8,
-    )
-
-    name: str
 
 
 class Jobs:
     """Five of them, and what their handler did: transactions by job, in the order of the runs."""
 
     def __init__(self, worker: Worker, engine: Engine, tenant: Customer) -> None:
-        self.ids = [add_queued(engine, tenant.id, Small(name=f"n{n}")) for n in range(5)]
+        self.ids = [add_queued(engine, tenant.id, BriefNote()) for _ in range(5)]
         self.runs: list[tuple[UUID, int]] = []
         self.does: dict[UUID, Callable[[Context], Outcome]] = {}
-        worker.handle(Small, self._handle)
+        worker.handle(BriefNote, self._handle)
 
-    def _handle(self, ctx: Context, job: JobContract) -> Outcome:
-        assert isinstance(job, Small)
-        with ctx.transaction() as tx:
-            tx.execute(EFFECT, {"tenant_id": ctx.tenant_id, "name": job.name})
-            number = tx.execute(text("SELECT pg_current_xact_id()::text::bigint")).scalar_one()
-        self.runs.append((ctx.job.id, number))
+    def _handle(self, ctx: Context, _: JobContract) -> Outcome:
+        self.runs.append((ctx.job.id, leave_effect(ctx)))
         does = self.does.get(ctx.job.id)
         return Done() if does is None else does(ctx)
 

@@ -71,6 +71,14 @@ def run_export(worker: Worker, engine: Engine) -> None:
     assert worker.deliver(published(engine)) is Disposition.ACKNOWLEDGE
 
 
+def handed_out(worker: Worker, engine: Engine, tenant: Customer, **wanted: Any) -> UUID:
+    """An export whose parts are due."""
+    export_id = order(engine, tenant.id, **wanted)
+    ((job_id, kind),) = dispatch(engine)
+    assert (kind, worker.deliver(job_id)) == (KIND, Disposition.ACKNOWLEDGE)
+    return export_id
+
+
 def run_jobs(
     worker: Worker, engine: Engine, *, between: Callable[[UUID, str], None] = lambda *_: None
 ) -> list[tuple[UUID, str]]:

@@ -84,6 +84,12 @@ class Fleet:
         """Whether it was started and not stopped since."""
         return name in self._running
 
+    def alive(self, name: str) -> bool:
+        return self._running[name].poll() is None
+
+    def pid(self, name: str) -> int:
+        return self._running[name].pid
+
     def stop(self, name: str, *, within: float = 30) -> Stopped:
         """SIGTERM, and wait."""
         (stopped,) = self.stop_together(name, within=within)

@@ -34,6 +34,12 @@ class LazyNote(JobContract):
     spec: ClassVar[JobSpec] = JobSpec(kind="test.lazy", queue=Queue.LOW)
 
 
+class SmallNote(JobContract):
+    """Three of them travel in one message."""
+
+    spec: ClassVar[JobSpec] = JobSpec(kind="test.small", together=3)
+
+
 class KeyedNote(JobContract):
     """One of an account's at a time."""
 

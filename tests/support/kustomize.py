@@ -58,7 +58,7 @@ def _resources(folder: Path, names: list[str]) -> Iterator[Object]:
         if path.is_dir():
             yield from build(path)
         else:
-            yield from yaml.safe_load_all(path.read_text())
+            yield from yaml.load_all(path.read_text(), Loader=yaml.CSafeLoader)
 
 
 def _generate(folder: Path, generator: Object, objects: list[Object]) -> None:

@@ -30,6 +30,10 @@ _SENT = text("""
 """What the newest message of the job says."""
 
 
+class Killed(BaseException):
+    """The process ends here, as by SIGKILL: nothing of ours runs any more."""
+
+
 class SoftTimeout(Exception):
     """Stands for the pool's own exception."""
 

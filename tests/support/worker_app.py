@@ -6,20 +6,20 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import ClassVar
 
 from sqlalchemy import text
 
-from app.ledger.contract import JobContract, JobSpec
-from app.ledger.retry import RetryPolicy
+from app.ledger.contract import JobContract
 from tests.support import plain_tasks  # noqa: F401 - registers them
 from tests.support.worker_jobs import (
+    Doomed,
     Hog,
     Hold,
     Killer,
     Maniac,
     Query,
     Slow,
+    Stuck,
     Tally,
     UrgentTally,
     Warm,
@@ -31,20 +31,6 @@ from workers.runtime.registry import handles
 from workers.runtime.task import register_task
 
 _TALLY = text("INSERT INTO tallies (job_id, attempt, pid) VALUES (:job_id, :attempt, :pid)")
-
-
-class Stuck(JobContract):
-    """Hangs in its first attempt, beyond every limit."""
-
-    spec: ClassVar[JobSpec] = JobSpec(
-        kind="test.stuck", retry=RetryPolicy(attempts=3), soft_seconds=1, hard_seconds=2
-    )
-
-
-class Doomed(JobContract):
-    """Can never work."""
-
-    spec: ClassVar[JobSpec] = JobSpec(kind="test.doomed")
 
 
 @handles(Stuck)

@@ -29,6 +29,20 @@ class Hold(JobContract):
     gate: str
 
 
+class Doomed(JobContract):
+    """Can never work."""
+
+    spec: ClassVar[JobSpec] = JobSpec(kind="test.doomed")
+
+
+class Stuck(JobContract):
+    """Hangs in its first attempt, beyond every limit."""
+
+    spec: ClassVar[JobSpec] = JobSpec(
+        kind="test.stuck", retry=RetryPolicy(attempts=3), soft_seconds=1, hard_seconds=2
+    )
+
+
 class Killer(JobContract):
     """Kills its process in every attempt; three are allowed."""
 

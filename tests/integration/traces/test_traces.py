@@ -1,42 +1,34 @@
 """Traces: one from a request to its last child job, links where time passes, and no secret in any span."""
 
 import json
-from typing import Any, ClassVar
+from typing import Any
 
 import httpx
 import pytest
 from sqlalchemy import Engine, text
 
 from app.jobs import WelcomeMail
-from app.ledger.contract import JobContract, JobSpec, catalog
+from app.ledger.contract import catalog
 from app.ledger.replay import DeadFilter, replay
 from app.settings import Settings
 from app.traces import live as living
+from tests.integration.traces.conftest import Carry
 from tests.support.collector import (
     CALLER,
     MARK,
     SAMPLED,
     Collector,
-    delivered,
-    dispatched,
     hangs,
 )
 from tests.support.customers import Customer
-from tests.support.jobs import Note, add, job_facts, requeue
+from tests.support.jobs import Note, SmallNote, add, job_facts, requeue
 from tests.support.processes import Processes
-from tests.support.queues import Queues
 from tests.support.receiver import answers, receiving
 from tests.support.runtime import Worker
 from tests.support.servers import wait_for
 from tests.support.webhooks import add_endpoint, deliveries, emit_plan
 from workers.runtime.context import Context
 from workers.runtime.outcome import Dead, Done, Outcome
-
-
-class Small(JobContract):
-    """Three of them travel in one message."""
-
-    spec: ClassVar[JobSpec] = JobSpec(kind="test.small", together=3)
 
 
 def no_secrets(collector: Collector, settings: Settings, *more: str) -> None:
@@ -137,10 +129,9 @@ def test_an_import_is_one_trace_through_every_process(
 
 
 def test_retries_and_replays_are_traces_of_their_own_with_a_link(
-    traced: None,
+    carry: Carry,
     settings: Settings,
     engine: Engine,
-    queues: Queues,
     worker: Worker,
     collector: Collector,
     tenant: Customer,
@@ -148,20 +139,17 @@ def test_retries_and_replays_are_traces_of_their_own_with_a_link(
     def handler(ctx: Context, _job: Any) -> Outcome:
         if ctx.job.attempt == 1:
             raise ValueError(MARK)
-        return Dead(MARK, "gave_up") if ctx.job.attempt == 2 else Done(then=[Small()])
+        return Dead(MARK, "gave_up") if ctx.job.attempt == 2 else Done(then=[SmallNote()])
 
     worker.handle(Note, handler)
     job_id = add(engine, tenant.id, Note())
-    dispatched(settings, engine, Note)
-    delivered(worker, queues)
+    carry(Note)
     with engine.begin() as tx:
         tx.execute(text("UPDATE outbox SET run_at = clock_timestamp()"))
-    dispatched(settings, engine, Note)
-    delivered(worker, queues)
+    carry(Note)
     with engine.begin() as tx:
         replay(tx, catalog((Note,)), {}, DeadFilter(job_ids=[job_id]), reason=MARK)
-    dispatched(settings, engine, Note)
-    delivered(worker, queues)
+    carry(Note)
     assert job_facts(engine, job_id).state == "succeeded"
 
     origin = collector.one("enqueue test.note")
@@ -186,20 +174,17 @@ def test_retries_and_replays_are_traces_of_their_own_with_a_link(
 
 
 def test_jobs_that_travel_together_are_linked(
-    traced: None,
-    settings: Settings,
+    carry: Carry,
     engine: Engine,
-    queues: Queues,
     worker: Worker,
     collector: Collector,
     tenant: Customer,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    worker.handle(Small, lambda _ctx, _job: Done())
+    worker.handle(SmallNote, lambda _ctx, _job: Done())
     for _ in range(2):
-        add(engine, tenant.id, Small())
-    dispatched(settings, engine, Small)
-    (carried,) = delivered(worker, queues)
+        add(engine, tenant.id, SmallNote())
+    (carried,) = carry(SmallNote)
     one, other = collector.several(2, "enqueue test.small")
     sent = collector.one("dispatch test.small")
     assert carried is not None
@@ -210,9 +195,8 @@ def test_jobs_that_travel_together_are_linked(
     assert (theirs.trace, theirs.parent, theirs.links) == (other.trace, other.id, {sent.place})
     # One that waited for long is a trace of its own.
     monkeypatch.setattr(living, "LINK_AFTER_SECONDS", -1.0)
-    add(engine, tenant.id, Small())
-    dispatched(settings, engine, Small)
-    delivered(worker, queues)
+    add(engine, tenant.id, SmallNote())
+    carry(SmallNote)
     origin = collector.several(3, "enqueue test.small")[-1]
     late = collector.several(3, "run test.small")[-1]
     assert late.trace != origin.trace
@@ -220,17 +204,14 @@ def test_jobs_that_travel_together_are_linked(
 
 
 def test_a_mail_is_a_span_without_an_address(
-    traced: None,
+    carry: Carry,
     settings: Settings,
     engine: Engine,
-    queues: Queues,
-    worker: Worker,
     collector: Collector,
     tenant: Customer,
 ) -> None:
     add(engine, tenant.id, WelcomeMail())
-    dispatched(settings, engine, WelcomeMail)
-    delivered(worker, queues)
+    carry(WelcomeMail)
     run = collector.one("run mail.welcome")
     assert run.facts["millrace.job.outcome"] == "done"
     sent = collector.one("SMTP")

@@ -14,18 +14,16 @@ from sqlalchemy import Engine, text
 from app.logs import configure_logging
 from app.settings import Settings
 from app.traces import spans
+from tests.integration.traces.conftest import Carry
 from tests.support.collector import (
     CALLER,
     MARK,
     SAMPLED,
     Collector,
-    delivered,
-    dispatched,
     hangs,
 )
 from tests.support.customers import Customer
 from tests.support.jobs import Note, add, job_facts
-from tests.support.queues import Queues
 from tests.support.receiver import answers
 from tests.support.runtime import Worker
 from workers.runtime.outcome import Retry
@@ -64,10 +62,9 @@ def test_who_calls_us_does_not_decide_what_is_recorded(
 
 
 def test_what_is_not_recorded_costs_no_span(
-    traced: None,
+    carry: Carry,
     settings: Settings,
     engine: Engine,
-    queues: Queues,
     worker: Worker,
     collector: Collector,
     tenant: Customer,
@@ -83,8 +80,7 @@ def test_what_is_not_recorded_costs_no_span(
     configure_logging(settings)
     worker.handle(Note, lambda _ctx, _job: Retry("again"))
     job_id = add(engine, tenant.id, Note())
-    dispatched(settings, engine, Note)
-    (carried,) = delivered(worker, queues)
+    (carried,) = carry(Note)
     root.handlers[:] = before
     root.setLevel(level)
     with engine.connect() as tx:

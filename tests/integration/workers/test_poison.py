@@ -10,31 +10,18 @@ import pytest
 from sqlalchemy import text
 
 from app.broker.topology import MAX_LENGTH
-from tests.support.fleet import Fleet, fleet_on
-from tests.support.jobs import assert_lawful, events, job_facts
+from tests.integration.workers.conftest import CHILDREN
+from tests.support.fleet import Fleet
+from tests.support.jobs import events, job_facts
 from tests.support.servers import Servers
 from tests.support.worker_jobs import Hog, Killer, Maniac, Query, Slow, Tally
 
 pytestmark = pytest.mark.long
 
-CONCURRENCY = 2
 RECOVERY_SECONDS = 3.0
 """Half a second on an idle machine."""
 IMPATIENCE = 3
 """The broker's delivery limit, for once."""
-
-
-@pytest.fixture(scope="module")
-def fleet(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    with fleet_on(servers, tmp_path_factory.mktemp("poison")) as made:
-        made.start_dispatcher()
-        yield made
-
-
-@pytest.fixture(scope="module")
-def worker(fleet: Fleet) -> str:
-    fleet.start_worker(concurrency=CONCURRENCY)
-    return "worker"
 
 
 @contextmanager
@@ -142,11 +129,7 @@ def test_a_child_that_took_too_much_memory_is_replaced_between_jobs(
 
 
 def test_children_that_are_replaced_by_count_lose_nothing(fleet: Fleet) -> None:
-    fleet.start_worker(concurrency=CONCURRENCY, worker_max_tasks_per_child=20)
-    ids = fleet.enqueue([Tally() for _ in range(200)])
+    fleet.start_worker(concurrency=CHILDREN, worker_max_tasks_per_child=20)
+    ids = fleet.enqueue([Tally() for _ in range(80)])
     assert_undisturbed(fleet, ids)
-    assert len(fleet.pids(ids)) >= 10
-
-
-def test_every_history_is_lawful(fleet: Fleet) -> None:
-    assert assert_lawful(fleet.engine) > 0
+    assert len(fleet.pids(ids)) >= 4
