@@ -323,27 +323,50 @@ def make_storage(settings: Settings, *, patient: bool = True) -> Storage:
 
 
 def _client(settings: Settings, endpoint_url: str | None, *, patient: bool = True) -> "S3Client":
-    checksums: Literal["when_supported", "when_required"] = (
-        "when_supported" if settings.s3_checksums else "when_required"
-    )
     secret = settings.s3_secret_access_key
+    make = _make_client if settings.otlp_endpoint is None else _make_client.__wrapped__
+    client = make(
+        endpoint_url,
+        region=settings.s3_region,
+        key_id=settings.s3_access_key_id,
+        secret=secret.get_secret_value() if secret else None,
+        checksums=settings.s3_checksums,
+        patient=patient,
+    )
+    if settings.otlp_endpoint is not None:
+        traced.watch(client, settings.s3_bucket)
+    return client
+
+
+@lru_cache(maxsize=8)
+def _make_client(
+    endpoint_url: str | None,
+    *,
+    region: str,
+    key_id: str | None,
+    secret: str | None,
+    checksums: bool,
+    patient: bool,
+) -> "S3Client":
+    """All buckets of a store share it: to make one takes botocore as long as dozens of requests."""
+    when: Literal["when_supported", "when_required"] = (
+        "when_supported" if checksums else "when_required"
+    )
     client: S3Client = boto3.client(
         "s3",
         endpoint_url=endpoint_url,
-        region_name=settings.s3_region,
-        aws_access_key_id=settings.s3_access_key_id,
-        aws_secret_access_key=secret.get_secret_value() if secret else None,
+        region_name=region,
+        aws_access_key_id=key_id,
+        aws_secret_access_key=secret,
         config=Config(
             signature_version="s3v4",
             s3={"addressing_style": "path" if endpoint_url else "auto"},
-            request_checksum_calculation=checksums,
-            response_checksum_validation=checksums,
+            request_checksum_calculation=when,
+            response_checksum_validation=when,
             connect_timeout=5 if patient else 3,
             read_timeout=60 if patient else 3,
             retries={"mode": "standard", "max_attempts": 5 if patient else 1},
             max_pool_connections=16,
         ),
     )
-    if settings.otlp_endpoint is not None:
-        traced.watch(client, settings.s3_bucket)
     return client

@@ -6,6 +6,7 @@ from threading import Event
 
 Seconds = float
 INTERVAL: Seconds = 0.05
+FIRST: Seconds = 0.002
 
 
 def until(
@@ -15,12 +16,13 @@ def until(
     cancelled: Event | None = None,
     interval: Seconds = INTERVAL,
 ) -> bool:
-    """True as soon as `condition()` holds, which is asked each `interval`; False after `seconds`, or once
-    `cancelled` is set.
+    """True as soon as `condition()` holds, which is asked each `interval`, and at first, when most of what is
+    waited for comes, more often; False after `seconds`, or once `cancelled` is set.
     """
-    deadline = time.monotonic() + seconds
+    began = time.monotonic()
     pause = cancelled or Event()
     while not condition():
-        if time.monotonic() > deadline or pause.wait(interval):
+        waited = time.monotonic() - began
+        if waited > seconds or pause.wait(min(interval, FIRST + waited / 2)):
             return False
     return True

@@ -19,6 +19,7 @@ from app.settings import Settings
 from app.storage import make_storage
 from infra.local.chromium import ensure_chromium
 from infra.local.errors import MissingProgram
+from tests.browser.looks import each_look
 from tests.support.customers import Customer, make_customer
 from tests.support.processes import Processes
 from tests.support.queues import Queues
@@ -154,3 +155,10 @@ def picture(page: Page, name: str) -> None:
     if os.environ.get("PICTURES"):
         PICTURES.mkdir(parents=True, exist_ok=True)
         page.screenshot(path=PICTURES / f"{name}.png", full_page=True)
+
+
+def picture_in_each_look(page: Page, name: str) -> None:
+    """As `picture`, in the colours and on the screens that pages are examined in."""
+    if os.environ.get("PICTURES"):
+        for look in each_look(page):
+            picture(page, f"{name}-{look.colors}")

@@ -3,8 +3,8 @@
 from playwright.sync_api import Page, expect
 
 from app.mailing.letters import LETTERS
-from tests.browser.conftest import Site, picture, sign_in
-from tests.browser.looks import assert_fine, each_look
+from tests.browser.conftest import Site, picture_in_each_look, sign_in
+from tests.browser.looks import assert_fine
 from tests.support.customers import Customer
 
 
@@ -44,14 +44,12 @@ def test_pages_and_mails_are_accessible(
     sign_in(page, customer)
     page.goto("/console/mail-templates")
     assert_fine(page)
-    for look in each_look(page):
-        picture(page, f"mail-templates-{look.colors}")
+    picture_in_each_look(page, "mail-templates")
     for name in LETTERS:
         page.goto(f"/console/mail-templates/{name}")
         mail = page.frame_locator("iframe").get_by_role("heading")
         expect(mail).to_be_visible()
-        for look in each_look(page):
-            picture(page, f"mail-{name}-{look.colors}")
+        picture_in_each_look(page, f"mail-{name}")
         html = page.request.get(f"/console/mail-templates/{name}/html").text()
         page.set_content(html)
         assert_fine(page)

@@ -72,7 +72,7 @@ def run(
     show: Callable[[Progress], None] = lambda _: None,
 ) -> Result:
     """Raises infra.local.LocalError when the system can't be started."""
-    stage = Stage(home, seed=plan.seed, breaking=plan.breaking, say=say)
+    stage = Stage(home, seed=plan.seed, small=plan.small, breaking=plan.breaking, say=say)
     with stage.running():
         return Campaign(stage, plan, show).run()
 

@@ -10,7 +10,7 @@ import psutil
 import psycopg
 
 from tests.chaos.journal import Journal
-from tests.chaos.stage import WORKERS, Stage
+from tests.chaos.stage import Stage
 
 SPELL_SECONDS = 15.0
 SPELLS = 3
@@ -52,8 +52,9 @@ class SilenceWatch:
         claims = {
             (str(worker).partition("@")[0], int(spell)): int(count) for worker, spell, count in rows
         }
-        for name, (queue, _) in WORKERS.items():
-            peers = [one for one, (other, _) in WORKERS.items() if other == queue and one != name]
+        workers = self._stage.workers
+        for name, (queue, _) in workers.items():
+            peers = [one for one, (other, _) in workers.items() if other == queue and one != name]
             silent = not any(claims.get((name, spell)) for spell in range(SPELLS))
             peers_took = any(
                 all(claims.get((peer, spell), 0) >= _PEERS_CLAIMS for spell in range(SPELLS))

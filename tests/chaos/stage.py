@@ -51,6 +51,12 @@ WORKERS: Mapping[str, tuple[str, int]] = {
     "worker-low-2": ("low", 1),
 }
 """Program name -> its queue and its children."""
+FEW_WORKERS: Mapping[str, tuple[str, int]] = {
+    "worker-default-1": ("default", 2),
+    "worker-default-2": ("default", 2),
+    "worker-high-1": ("high,low", 1),
+}
+"""Those of a small campaign, whose time is the starts of its processes."""
 CLOCKED = ("web-2", "dispatcher-2", "worker-default-2")
 """The programs whose clock can be put off."""
 
@@ -59,8 +65,15 @@ class Stage:
     """Everything that runs. `breaking` names the promise to break, "" for none."""
 
     def __init__(
-        self, home: Path, *, seed: int, breaking: str = "", say: Callable[[str], None]
+        self,
+        home: Path,
+        *,
+        seed: int,
+        small: bool = False,
+        breaking: str = "",
+        say: Callable[[str], None],
     ) -> None:
+        self.workers = FEW_WORKERS if small else WORKERS
         self._seed = seed
         self._breaking = breaking
         self._faketime = faketime.ensure_library(say)
@@ -151,7 +164,7 @@ class Stage:
             self._provider(),
             *(self._web(name) for name in WEBS),
             *(self._dispatcher(name) for name in DISPATCHERS),
-            *(self._worker(name, *facts) for name, facts in WORKERS.items()),
+            *(self._worker(name, *facts) for name, facts in self.workers.items()),
         ]
 
     def _proxy(self) -> Program:

@@ -11,7 +11,7 @@ from random import Random
 from types import MappingProxyType
 
 from tests.chaos.links import SERVERS_OF
-from tests.chaos.stage import CLOCKED, DISPATCHERS, LEASE_SECONDS, WEBS, WORKERS
+from tests.chaos.stage import CLOCKED, DISPATCHERS, FEW_WORKERS, LEASE_SECONDS, WEBS, WORKERS
 
 PACE_SECONDS = 0.8
 """In a round a fault begins this often, on average."""
@@ -123,10 +123,12 @@ class Round:
 def timetable(
     seed: int, faults: int, *, small: bool = False, without: frozenset[str] = frozenset()
 ) -> list[Round]:
-    """`faults` faults of every kind but those `without`; of a small campaign, no dear ones either."""
+    """`faults` faults of every kind but those `without`; of a small campaign, no dear ones either,
+    nor any on workers that it goes without.
+    """
     dice = Random(f"faults/{seed}")  # noqa: S311 - not a secret
     kinds = {
-        name: kind
+        name: _of_few(kind) if small else kind
         for name, kind in KINDS.items()
         if name not in without and not (small and kind.dear)
     }
@@ -135,6 +137,12 @@ def timetable(
     return [
         _round(overlapping[index::rounds], alone[index::rounds], dice) for index in range(rounds)
     ]
+
+
+def _of_few(kind: Kind) -> Kind:
+    """With the targets that are there in a small campaign."""
+    absent = WORKERS.keys() - FEW_WORKERS.keys()
+    return replace(kind, targets=tuple(one for one in kind.targets if one not in absent))
 
 
 def _draw(kinds: Mapping[str, Kind], faults: int, dice: Random) -> tuple[list[Fault], list[Fault]]:

@@ -12,9 +12,9 @@ import httpx
 
 from tests.support.web import HOST, plain_client
 
-CHECK_SECONDS = 0.1
-PAUSE_SECONDS = 0.1
-LOOKS = 20
+CHECK_SECONDS = 0.2
+PAUSE_SECONDS = 0.2
+LOOKS = 10
 
 
 class Balancer:

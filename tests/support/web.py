@@ -1,5 +1,6 @@
 """The web process, on a loopback port, in a thread of the test."""
 
+import asyncio
 import socket
 import ssl
 import threading
@@ -27,6 +28,43 @@ def plain_client(url: str, *, headers: dict[str, str] | None = None) -> httpx.Cl
     return httpx.Client(
         base_url=url, headers=headers, timeout=30, trust_env=False, verify=NO_CERTIFICATES
     )
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn's, which looks ten times a second whether it is to end, and then waits for whoever may still be
+    there: this one is told, and waits only where somebody is. Some hundred tests have one each.
+    """
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop, self._told = asyncio.get_running_loop(), asyncio.Event()
+        await super().startup(sockets)
+
+    async def main_loop(self) -> None:
+        await self.on_tick(0)
+        await self._told.wait()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if await self._anybody_there():
+            await super().shutdown(sockets)
+        else:
+            for server in self.servers:
+                server.close()
+                await server.wait_closed()
+            await self.lifespan.shutdown()
+
+    async def _anybody_there(self) -> bool:
+        """Whoever has left is noticed in a moment."""
+        for _ in range(10):
+            if not (self.server_state.connections or self.server_state.tasks):
+                return False
+            await asyncio.sleep(0.002)
+        return True
+
+    def end(self) -> None:
+        """From another thread."""
+        self.should_exit = True
+        if self.started:
+            self._loop.call_soon_threadsafe(self._told.set)
 
 
 class Web:
@@ -68,12 +106,12 @@ def web_server(
         ws="none",
         timeout_graceful_shutdown=5,
     )
-    server = uvicorn.Server(config)
+    server = _Server(config)
     thread = threading.Thread(target=server.run, name="web")
     thread.start()
     try:
         wait_for(lambda: server.started or not thread.is_alive(), what="the web server")
         yield Web(server)
     finally:
-        server.should_exit = True
+        server.end()
         thread.join(15)
