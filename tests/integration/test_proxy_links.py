@@ -36,9 +36,7 @@ def test_links_lead_through_the_proxy_to_the_store_and_nothing_else_does(
         httpx.Client(timeout=20, trust_env=False) as client,
     ):
         processes.start(program)
-        link = storage.presign_download(
-            key, seconds=60, filename="people.csv", content_type="text/csv"
-        )
+        link = storage.presign(key, seconds=60, filename="people.csv", content_type="text/csv")
         assert link.startswith(f"{door}/{settings.s3_bucket}/")
         found = client.get(link)
         assert (found.status_code, found.content) == (200, FILE)
