@@ -7,7 +7,7 @@ from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Self
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
+from pydantic import BaseModel, BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.connections import Processes as _Processes
@@ -337,13 +337,14 @@ class Settings(BaseSettings):
     def of(cls, environment: Mapping[str, str]) -> Self:
         """From the `MILLRACE_*` variables of `environment`, and not the process's own."""
         prefix = "MILLRACE_"
-        return cls.model_validate(
-            {
-                name.removeprefix(prefix).lower(): value
-                for name, value in environment.items()
-                if name.startswith(prefix)
-            }
-        )
+        given = {
+            name.removeprefix(prefix).lower(): value
+            for name, value in environment.items()
+            if name.startswith(prefix)
+        }
+        made = cls.__new__(cls)
+        BaseModel.__init__(made, **given)  # BaseSettings' own reads the process's variables too
+        return made
 
 
 @lru_cache(maxsize=1)

@@ -24,7 +24,7 @@ from tests.support.runtime import Worker
 from tests.support.servers import Servers, started
 from tests.support.web import Web, web_server
 
-TOGETHER = ("tests/browser/", "tests/integration/workers/")
+TOGETHER = ("tests/browser/", "tests/integration/workers/", "tests/integration/one_worker/")
 """Folders whose files share what they start."""
 
 

@@ -8,6 +8,9 @@ from uuid import UUID
 import pytest
 from sqlalchemy import Engine, text
 
+from app.broker.publisher import Publisher
+from app.dispatcher import dispatch_batch
+from app.ledger.contract import catalog
 from app.ledger.enqueue import NewJob, enqueue, enqueue_many
 from app.settings import Settings
 from tests.support.customers import Customer
@@ -15,6 +18,7 @@ from tests.support.dispatching import dispatching
 from tests.support.jobs import (
     LazyNote,
     Note,
+    SmallNote,
     UrgentNote,
     add,
     assert_lawful,
@@ -68,6 +72,22 @@ def job_facts_kind(engine: Engine, job_id: UUID) -> str:
             text("SELECT kind FROM jobs WHERE id = :id"), {"id": job_id}
         ).scalar_one()
         return kind
+
+
+def test_small_jobs_travel_in_one_message(
+    settings: Settings, engine: Engine, tenant: Customer, queues: Queues
+) -> None:
+    ids = [str(add(engine, tenant.id, SmallNote())) for _ in range(4)]
+    publisher = Publisher(settings)
+    with engine.begin() as tx:
+        assert dispatch_batch(tx, publisher, batch=10, catalog=catalog((SmallNote,))) == 4
+    publisher.close()
+    first, second = (arguments_of(message) for message in queues.take_all("default"))
+    assert [[first["job_id"], first["attempt"]], *first["companions"]] == [
+        [one, 1] for one in ids[:3]
+    ]
+    assert second == {"job_id": ids[3], "version": 1, "attempt": 1}
+    assert {job_facts(engine, UUID(job_id)).state for job_id in ids} == {"queued"}
 
 
 class TestPromptness:

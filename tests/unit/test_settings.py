@@ -36,6 +36,14 @@ def test_two_settings_are_needed_and_no_more(bare: pytest.MonkeyPatch) -> None:
     assert {error["loc"][0] for error in missing.value.errors()} == {"database_url", "broker_url"}
 
 
+def test_what_is_given_counts_and_not_what_the_process_has(bare: pytest.MonkeyPatch) -> None:
+    bare.setenv("MILLRACE_DB_POOL_SIZE", "77")
+    given = Settings.of({**NEEDED, "MILLRACE_S3_BUCKET": "given", "HOME": "/"})
+    assert (given.s3_bucket, given.db_pool_size) == ("given", 10)
+    with pytest.raises(ValidationError, match="broker_url"):
+        Settings.of({"MILLRACE_DATABASE_URL": NEEDED["MILLRACE_DATABASE_URL"]})
+
+
 def test_secrets_are_not_shown(bare: pytest.MonkeyPatch) -> None:
     bare.setenv("MILLRACE_S3_SECRET_ACCESS_KEY", "hidden")
     bare.setenv("MILLRACE_SMTP_PASSWORD", "hidden")

@@ -1,55 +1,20 @@
 """Jobs that travel in one message: each is an attempt of its own, whatever becomes of the others."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from uuid import UUID
 
 import pytest
-from sqlalchemy import Engine
 
 from app.broker.message import JobMessage
-from app.broker.publisher import Publisher
 from app.broker.topology import EXCHANGE
-from app.dispatcher import dispatch_batch
-from app.ledger.contract import JobContract, catalog
-from app.settings import Settings
-from tests.support.customers import Customer
-from tests.support.fleet import Fleet, fleet_on
-from tests.support.jobs import SmallNote, add, add_queued, assert_lawful, events, job_facts
-from tests.support.queues import Queues, arguments_of
-from tests.support.servers import Servers, wait_for
+from app.ledger.contract import JobContract
+from tests.support.fleet import Fleet
+from tests.support.jobs import add_queued, assert_lawful, events, job_facts
+from tests.support.queues import Queues
+from tests.support.servers import wait_for
 from tests.support.worker_jobs import Doomed, Killer, Tally
 
 ONCE = ["enqueue", "dispatch", "claim", "succeed"]
-
-
-def test_the_dispatcher_puts_them_in_one_message(
-    settings: Settings, engine: Engine, tenant: Customer, queues: Queues
-) -> None:
-    ids = [str(add(engine, tenant.id, SmallNote())) for _ in range(4)]
-    publisher = Publisher(settings)
-    with engine.begin() as tx:
-        assert dispatch_batch(tx, publisher, batch=10, catalog=catalog((SmallNote,))) == 4
-    publisher.close()
-    first, second = (arguments_of(message) for message in queues.take_all("default"))
-    assert [[first["job_id"], first["attempt"]], *first["companions"]] == [
-        [one, 1] for one in ids[:3]
-    ]
-    assert second == {"job_id": ids[3], "version": 1, "attempt": 1}
-    assert {job_facts(engine, UUID(job_id)).state for job_id in ids} == {"queued"}
-
-
-@pytest.fixture(scope="module")
-def fleet(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    """A worker with one child, and nobody but the test who publishes."""
-    with fleet_on(servers, tmp_path_factory.mktemp("together")) as made:
-        made.start_worker(concurrency=1)
-        yield made
-
-
-@pytest.fixture
-def broker(fleet: Fleet) -> Iterator[Queues]:
-    with Queues(fleet.settings) as opened:
-        yield opened
 
 
 def send(fleet: Fleet, broker: Queues, jobs: Sequence[JobContract]) -> list[UUID]:

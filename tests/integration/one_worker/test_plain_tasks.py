@@ -18,9 +18,9 @@ from app.housekeeping.strays import replay_strays
 from app.jobs import CATALOG
 from app.ledger.replay import DeadFilter, discard
 from app.settings import Settings
-from tests.support.fleet import Fleet, fleet_on
+from tests.support.fleet import Fleet
 from tests.support.queues import Queues
-from tests.support.servers import Servers, wait_for
+from tests.support.servers import wait_for
 from tests.support.worker_jobs import Tally
 
 LETTERS = text("""
@@ -28,14 +28,6 @@ LETTERS = text("""
     FROM dead_letters d JOIN incidents i ON i.id = d.incident_id WHERE d.kind = :kind
     ORDER BY d.created_at
 """)
-
-
-@pytest.fixture(scope="module")
-def fleet(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    """One worker for the whole file; a child of its own for each queue's tests would say no more."""
-    with fleet_on(servers, tmp_path_factory.mktemp("plain")) as made:
-        made.start_worker(concurrency=1)
-        yield made
 
 
 @pytest.fixture
