@@ -7,12 +7,15 @@ import subprocess
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
 
 import pytest
 from sqlalchemy import text
 
+from app.broker.affinity import mark_of
+from app.broker.dead_letters import DeadLetterQueue
 from app.jobs import CATALOG
 from app.ledger.affinity import affinity_of
 from app.ledger.contract import Catalog, catalog
@@ -111,6 +114,18 @@ def pool(servers: Servers, queues: Queues, tmp_path: Path) -> Iterator[Pool]:
     remove(queues, wanted)
 
 
+def send_marks(pool: Pool, queues: Queues) -> None:
+    """Through shards that a worker waits at: whether it gets them or the broker lets them go, they are back at once."""
+    dead_letters = DeadLetterQueue(pool.fleet.settings)
+    for lane in LANES:
+        dead_letters.mark(lane, datetime.now(tz=UTC))
+    wait_for(lambda: queues.depth("dead") >= SHARDS, what="the marks")
+    marks = [mark_of(message.properties["application_headers"]) for message in queues.dead()]
+    assert {mark[0] for mark in marks if mark} == LANES
+    dead_letters.close()
+    assert "unknown message" not in pool.fleet.processes.log("worker-c")
+
+
 @pytest.mark.long
 def test_workers_come_and_go_and_a_tenant_stays_with_one_of_them(
     pool: Pool, queues: Queues
@@ -144,4 +159,5 @@ def test_workers_come_and_go_and_a_tenant_stays_with_one_of_them(
     pool.fleet.stop("worker-a")
     assert set.union(*pool.served().values()) == {"c"}
     assert queues.dead() == []
+    send_marks(pool, queues)
     assert_lawful(pool.fleet.engine)
