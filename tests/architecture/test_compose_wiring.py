@@ -27,8 +27,11 @@ from tests.architecture.test_compose import (
 CADDYFILE = text("infra/compose/Caddyfile")
 GUIDE = text("docs/deploy-with-compose.md")
 PROMETHEUS: dict[str, Any] = yaml.safe_load(text("infra/prometheus/prometheus.yml"))
-DOCKER_NETWORKS = [ipaddress.IPv4Network(f"172.{second}.0.0/16") for second in range(17, 32)]
-"""That Docker takes networks from, as long as nobody tells it others."""
+DOCKER_NETWORKS = [
+    *(ipaddress.IPv4Network(f"172.{second}.0.0/16") for second in range(17, 32)),
+    ipaddress.IPv4Network("192.168.0.0/16"),
+]
+"""That Docker takes its networks from by turns, as long as nobody tells it others."""
 
 
 def default_of(variable: str) -> str:
@@ -59,9 +62,11 @@ def test_the_proxy_hands_signed_links_to_the_store_and_nothing_else() -> None:
 
 
 def test_the_proxy_is_believed_about_callers_and_the_internet_is_not() -> None:
-    believed = ipaddress.IPv4Network(default_of("FORWARDED_ALLOW_IPS"))
-    assert believed.is_private
-    assert all(network.subnet_of(believed) for network in DOCKER_NETWORKS)
+    words = default_of("FORWARDED_ALLOW_IPS").split(",")
+    believed = [ipaddress.IPv4Network(word) for word in words]
+    assert all(network.is_private for network in believed)
+    for network in DOCKER_NETWORKS:
+        assert any(network.subnet_of(each) for each in believed), network
     assert [name for name in OURS if "FORWARDED_ALLOW_IPS" in OURS[name]["environment"]] == ["web"]
     # Caddy tells the caller's own address, and not what the caller says of itself.
     assert "trusted_proxies" not in CADDYFILE
