@@ -313,7 +313,7 @@ class Dispatcher:
                 look_at, pause = self._dispatch(publisher, wanted), FULL_PAUSE_SECONDS
                 again = self._round.again
                 if again:
-                    watched = list({*wanted, *full})
+                    watched = list({*wanted, *full, *again})
                     continue
             again = frozenset()
             left = max(0.0, look_at - time.monotonic())

@@ -6,6 +6,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import httpx
+import hypothesis
 import pytest
 from sqlalchemy import Engine
 from xdist.remote import Producer
@@ -26,6 +27,11 @@ from tests.support.web import Web, web_server
 
 TOGETHER = ("tests/browser/", "tests/integration/workers/", "tests/integration/one_worker/")
 """Folders whose files share what they start."""
+
+
+hypothesis.settings.register_profile("no deadline", deadline=None)
+hypothesis.settings.load_profile("no deadline")
+"""How long an example takes is the machine's."""
 
 
 def pytest_sessionstart() -> None:

@@ -206,9 +206,11 @@ def take_due(
         busy or bool(quota.kinds) or any(turn.curbed for each in offers for turn in each.turns)
     )
     again = _go_on(this, offers, due)
-    # What was just made ready may be of a queue that this round doesn't look at.
-    anywhere = first.made or batch in {first.woken, len(due)}
-    this.again = frozenset(_QUEUES) if anywhere else again
+    if batch in {first.made, first.woken, len(due)}:
+        again = frozenset(_QUEUES)
+    elif first.made:  # perhaps of a queue that this round doesn't look at
+        again |= {queue for queue in _QUEUES if queue not in wanted}
+    this.again = again
     return due
 
 

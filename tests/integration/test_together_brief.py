@@ -6,7 +6,6 @@ from uuid import UUID
 
 import pytest
 from sqlalchemy import Engine, text
-from structlog.testing import capture_logs
 
 from app.aftermath import AFTERMATHS
 from app.ledger.cancel import cancel
@@ -22,7 +21,9 @@ from tests.support.jobs import (
     events,
     job_facts,
 )
+from tests.support.log_lines import log_lines
 from tests.support.runtime import Worker
+from workers.runtime import executor, together
 from workers.runtime.context import Context
 from workers.runtime.outcome import Dead, Done, Outcome, Snooze
 
@@ -93,7 +94,7 @@ def test_where_one_is_not_done_each_runs_for_itself(
         return bad
 
     jobs.does[jobs.ids[2]] = fail
-    with capture_logs() as lines:
+    with log_lines(executor, together) as lines:
         worker.deliver_together(KIND, jobs.ids)
     said = [line["event"] for line in lines]
     assert said.count("jobs.split") == 1
