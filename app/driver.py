@@ -15,7 +15,8 @@ from typing import Any
 
 import psycopg
 from psycopg import pq
-from psycopg.errors import error_from_result
+from psycopg.abc import PQGen
+from psycopg.errors import InvalidSqlStatementName, error_from_result
 from psycopg.pq.abc import PGconn, PGresult
 from psycopg.rows import TupleRow
 
@@ -81,11 +82,13 @@ class Connection(psycopg.Connection[TupleRow]):
         """
         self._round_trip((_wire(statement), parameters), (_COMMIT, {}))
 
-    def rollback(self) -> None:
-        """As the library's, which may have the server forget all that is prepared."""
-        if self.pgconn.transaction_status != pq.TransactionStatus.IDLE:
+    def _deallocate(self, name: bytes | None) -> PQGen[None]:
+        """The library has the server forget one of its own, or, after a rollback, also one to a savepoint, all that is
+        prepared.
+        """
+        if name is None:
             self._ours.clear()
-        super().rollback()
+        return super()._deallocate(name)
 
     def _round_trip(self, *commands: tuple[_Wire, Mapping[str, Any]]) -> list[PGresult]:
         """The result of each, if all are good; what follows on one that fails isn't run."""
@@ -108,8 +111,11 @@ class Connection(psycopg.Connection[TupleRow]):
                 raise
         for result in results:
             if result.status not in _GOOD:
-                self._ours = {wire: name for wire, name in self._ours.items() if wire not in made}
-                raise error_from_result(result)
+                error = error_from_result(result)
+                forgotten = isinstance(error, InvalidSqlStatementName)  # by whomever
+                kept = {} if forgotten else self._ours
+                self._ours = {wire: name for wire, name in kept.items() if wire not in made}
+                raise error
         return results[len(made) :]
 
     def _prepare(self, wires: Sequence[_Wire]) -> set[_Wire]:

@@ -84,6 +84,37 @@ def test_a_last_statement_that_fails_commits_nothing(engine: Engine, one: Engine
     assert rows(engine, owner) == ["there"]
 
 
+def test_after_a_rollback_to_a_savepoint_it_goes_on(engine: Engine, one: Engine) -> None:
+    """After which the library has the server forget all that is prepared."""
+    owner = uuid4()
+    for word in ("a", "b"):
+        with one.connect() as tx:
+            begin(tx, owner)
+            commit_with(tx, LAST, {"id": owner, "word": word})
+        for _ in range(10):  # a few times, and the library prepares it
+            with one.begin() as tx, tx.begin_nested() as part:
+                assert tx.execute(ROWS, {"id": owner}).all()
+                part.rollback()
+    assert rows(engine, owner) == ["a", "b"]
+
+
+def test_one_transaction_fails_where_somebody_else_had_the_server_forget(
+    engine: Engine, one: Engine
+) -> None:
+    owner = uuid4()
+    with one.connect() as tx:
+        begin(tx, owner)
+        commit_with(tx, LAST, {"id": owner, "word": "a"})
+        driver_connection(tx).execute("DEALLOCATE ALL")
+        tx.commit()
+    with one.connect() as tx, pytest.raises(DBAPIError):
+        begin(tx, owner)
+    with one.connect() as tx:
+        begin(tx, owner)
+        commit_with(tx, LAST, {"id": owner, "word": "b"})
+    assert rows(engine, owner) == ["a", "b"]
+
+
 def test_a_transaction_that_has_failed_can_not_be_committed(engine: Engine, one: Engine) -> None:
     """Whatever its handler made of the error."""
     owner = uuid4()
