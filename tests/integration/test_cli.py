@@ -163,10 +163,15 @@ def test_a_database_of_another_version_is_named(run: Run, engine: Engine) -> Non
     ],
 )
 def test_whatever_fails_is_one_line_without_secrets(
-    environment: dict[str, str], broken: dict[str, str], words: tuple[str, ...], says: str
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    broken: dict[str, str],
+    words: tuple[str, ...],
+    says: str,
 ) -> None:
-    wrong = {f"MILLRACE_{name}": value for name, value in broken.items()}
-    failed = run_process({**environment, **wrong}, *words)
+    for name, value in broken.items():
+        monkeypatch.setenv(f"MILLRACE_{name}", value)
+    failed = run(*words)
     assert failed.status == 1
     assert says in failed.err
     assert len(failed.err.strip().splitlines()) == 1, failed.err

@@ -233,7 +233,6 @@ def test_a_broker_that_refuses(
     finally:
         servers.rabbitmqctl("set_vm_memory_high_watermark", "0.6")
         servers.rabbitmqctl("clear_vhost_limits", "-p", "millrace")
-        servers.rabbitmqctl("delete_user", "weak")
     assert alarms is not None
     assert (alarms["status"], "takes no messages" in alarms["found"]) == ("failed", True)
     assert "Raise the limit" in limit["change"]

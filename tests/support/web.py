@@ -9,6 +9,8 @@ from contextlib import contextmanager
 
 import httpx
 import uvicorn
+from fastapi import FastAPI
+from starlette.routing import BaseRoute
 
 from app.aftermath import AFTERMATHS
 from app.jobs import CATALOG
@@ -21,6 +23,8 @@ from tests.support.servers import wait_for
 HOST = "127.0.0.1"
 NO_CERTIFICATES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """For clients that speak no TLS: reading the public certificates takes longer than most tests."""
+_routes: list[BaseRoute] = []
+"""Those of the first application."""
 
 
 def plain_client(url: str, *, headers: dict[str, str] | None = None) -> httpx.Client:
@@ -88,6 +92,19 @@ class Web:
         return socket.create_connection((HOST, self.port), timeout=20)
 
 
+def application(
+    settings: Settings, *, catalog: Catalog = CATALOG, aftermaths: Aftermaths = AFTERMATHS
+) -> FastAPI:
+    """The product's, with the routes of the first one: what FastAPI finds out about each route when a request comes by
+    is the same for all, and takes it longer than most tests.
+    """
+    made = create_app(settings, catalog=catalog, aftermaths=aftermaths)
+    if not _routes:
+        _routes.extend(made.router.routes)
+    made.router.routes[:] = _routes
+    return made
+
+
 @contextmanager
 def web_server(
     settings: Settings,
@@ -98,7 +115,7 @@ def web_server(
 ) -> Iterator[Web]:
     """Serve until the block ends; port 0 is any free one."""
     config = uvicorn.Config(
-        create_app(settings, catalog=catalog, aftermaths=aftermaths),
+        application(settings, catalog=catalog, aftermaths=aftermaths),
         host=HOST,
         port=port,
         log_config=None,

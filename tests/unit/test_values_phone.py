@@ -41,7 +41,7 @@ def numbers(draw: st.DrawFn) -> str:
     return f"+{code}{gap}{digits[:at]}{sign}{digits[at:]}"
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(cells=st.lists(numbers(), min_size=1, max_size=6))
 def test_a_column_gets_the_librarys_answers(cells: list[str]) -> None:
     assert answers(parse(*cells)) == [library(cell) for cell in cells]
@@ -51,7 +51,7 @@ REGIONS = sorted(phonenumbers.SUPPORTED_REGIONS)
 WRITTEN = st.text(alphabet="0123456789 ", min_size=1, max_size=13)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(region=st.sampled_from(REGIONS), data=st.data())
 def test_a_column_of_a_region_gets_the_librarys_answers(region: str, data: st.DataObject) -> None:
     cells = [cell for cell in data.draw(st.lists(WRITTEN, min_size=1, max_size=6)) if cell.strip()]
