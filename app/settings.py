@@ -256,6 +256,9 @@ class Settings(BaseSettings):
     )
 
     worker_concurrency: Annotated[int, Field(ge=1)] = 2
+    worker_takes: Annotated[int, Field(ge=1, le=64)] = Field(
+        default=1, description="Messages of brief jobs that a child may be given at once."
+    )
     worker_max_tasks_per_child: Annotated[int, Field(ge=1)] = 10_000
     worker_max_memory_per_child_kib: Annotated[int, Field(ge=1)] = 400_000
     worker_drain_seconds: Seconds = Field(

@@ -4,8 +4,10 @@ Both insert the same row from two children of a prefork pool, each acknowledging
 and database, with fsync on. The work is put in beforehand: ours into the outbox while the dispatcher
 is stopped, the baseline's into its queue while its worker is. Timed from the signal that lets them go to
 the last row, by the database's clock. Ours is the whole path: outbox, dispatcher, broker, claim,
-handler, settle; each job in a message of its own, as the baseline's. What each part costs, and what is gained where
-jobs travel together, is measured in rounds of their own.
+handler, settle; each job in a message of its own, as the baseline's.
+
+Ours twice: with children that take several messages at a time, which is the ratio, and with children that take one.
+What each part costs, and what is gained where jobs travel together, is measured in rounds of their own.
 """
 
 import os
@@ -43,6 +45,8 @@ FEWER_JOBS = 600
 """For the warm-up, and where medians or counts are wanted."""
 ROUNDS = 5
 CHILDREN = 2
+TAKES = 16
+"""Messages that a child takes at a time: of 4, 8 and 16 the fastest."""
 TABLES = "bench_rows, jobs, job_history, outbox, in_flight"
 OTHERS = {
     "ratio_with_a_claim_committed_first": "InsertRowAlone",
@@ -167,12 +171,16 @@ def run() -> Result:
             tx.execute(CREATE)
             tx.execute(text(f"TRUNCATE {TABLES}"))
         ours, stock = Ours(system, engine), Stock(system, engine)
-        runs, others, cpu = _rounds(ours, stock)
+        taking = Ours(system, engine, {"MILLRACE_WORKER_TAKES": str(TAKES)})
+        runs, _, cpu = _rounds(taking, stock, {})
+        one_at_a_time, others, cpu_one = _rounds(ours, stock, OTHERS)
         sides = {"ours": Ours, "stock": Stock}
         notes = {
             "jobs": JOBS,
+            "takes": TAKES,
+            "ratio_one_at_a_time": round(median(a / b for a, b in one_at_a_time), 3),
             **{name: round(median(ratios), 3) for name, ratios in others.items()},
-            "cpu_us_per_job": cpu,
+            "cpu_us_per_job": {**cpu, "ours_one_at_a_time": cpu_one["ours"]},
             "child_us_per_job": {
                 name: _stages(kind, system, engine) for name, kind in sides.items()
             },
@@ -191,12 +199,12 @@ def run() -> Result:
 
 
 def _rounds(
-    ours: Ours, stock: Side
+    ours: Ours, stock: Side, kinds: Mapping[str, str]
 ) -> tuple[list[tuple[float, float]], dict[str, list[float]], dict[str, Cost]]:
     """The rates of each round, the ratios of our other kinds, and each side's median CPU."""
     console = Console()
     runs: list[tuple[float, float]] = []
-    others: dict[str, list[float]] = {name: [] for name in OTHERS}
+    others: dict[str, list[float]] = {name: [] for name in kinds}
     costs: dict[Side, list[Cost]] = {ours: [], stock: []}
     with running(ours), running(stock):
         for side in (ours, stock):
@@ -207,7 +215,7 @@ def _rounds(
                 rates[side], cost = measure(side, JOBS)
                 costs[side].append(cost)
             runs.append((rates[ours], rates[stock]))
-            for name, ours.kind in OTHERS.items():
+            for name, ours.kind in kinds.items():
                 others[name].append(measure(ours, JOBS)[0] / rates[stock])
             ours.kind = Ours.kind
             console.print(

@@ -44,7 +44,7 @@ def make_celery(settings: Settings) -> Celery:
         task_acks_on_timeout=False,
         # What raises nonetheless got a message that it can't read: a dead letter, and not a lost one.
         task_acks_on_failure=False,
-        worker_prefetch_multiplier=1,
+        worker_prefetch_multiplier=settings.worker_takes,
         # Children: recycled by count and by size, between jobs.
         worker_concurrency=settings.worker_concurrency,
         worker_max_tasks_per_child=settings.worker_max_tasks_per_child,

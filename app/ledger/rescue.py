@@ -81,6 +81,12 @@ _QUEUED = _put_back("""
         FOR NO KEY UPDATE
     )
 """)
+_UNSTARTED = _put_back("""
+    WITH stuck AS (
+        SELECT id, state, worker FROM jobs WHERE id = ANY(:ids) AND state = 'queued'
+        ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
+    )
+""")
 # Not waiting for the row: its holder may be the very attempt, waiting for what the evictor holds.
 _SILENT = _put_back("""
     WITH stuck AS (
@@ -190,6 +196,15 @@ def put_back_abandoned(tx: Connection, job_ids: Collection[UUID], *, worker: str
     facts = {"code": "child_lost", "message": "The process that ran it has ended."}
     answer = tx.execute(_ABANDONED, {"ids": list(job_ids), "worker": worker, **facts})
     return list(answer.scalars())
+
+
+def put_back_unstarted(tx: Connection, job_ids: Collection[UUID]) -> list[UUID]:
+    """Those of the jobs that are queued, and whose message is with a worker that has no child for them."""
+    facts = {
+        "code": "no_child_free",
+        "message": "The worker that had its message had no child free.",
+    }
+    return list(tx.execute(_UNSTARTED, {"ids": list(job_ids), **facts}).scalars())
 
 
 def times_rescued(tx: Connection, job_id: UUID) -> int:

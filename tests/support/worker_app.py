@@ -12,6 +12,7 @@ from sqlalchemy import text
 from app.ledger.contract import JobContract
 from tests.support import plain_tasks  # noqa: F401 - registers them
 from tests.support.worker_jobs import (
+    BriefTally,
     Doomed,
     Hog,
     Hold,
@@ -78,6 +79,11 @@ def _kill_myself(_ctx: Context, _: JobContract) -> Outcome:
     return Done()
 
 
+@handles(BriefTally)
+def brief_tally(ctx: Context, job: BriefTally) -> Outcome:
+    return _kill_myself(ctx, job) if job.kills else tally(ctx, job)
+
+
 handles(Killer)(_kill_myself)
 handles(Maniac)(_kill_myself)
 
@@ -112,7 +118,7 @@ def hog(ctx: Context, job: Hog) -> Outcome:
 
 
 for contract in (
-    *(Stuck, Doomed, Tally, UrgentTally, Warm, Hold),
+    *(Stuck, Doomed, Tally, BriefTally, UrgentTally, Warm, Hold),
     *(Killer, Maniac, Slow, Query, Hog),
 ):
     register_task(app, contract)

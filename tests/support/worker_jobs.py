@@ -17,6 +17,20 @@ class Tally(JobContract):
     seconds: float = 0.0
 
 
+class BriefTally(Tally):
+    """As Tally, in one transaction. With `kills` it kills its process instead, in every attempt; three are allowed."""
+
+    spec: ClassVar[JobSpec] = JobSpec(
+        kind="test.brief_tally",
+        retry=RetryPolicy(attempts=3),
+        soft_seconds=5,
+        hard_seconds=10,
+        brief=True,
+    )
+
+    kills: bool = False
+
+
 class UrgentTally(Tally):
     spec: ClassVar[JobSpec] = JobSpec(kind="test.urgent_tally", queue=Queue.HIGH)
 

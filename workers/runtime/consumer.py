@@ -7,6 +7,7 @@
   ledger needs neither.
 - It keeps messages with an ETA in memory until then: ours refuses them, to the dead letters.
 - Told to stop, it forgets the jobs that its children were just given (`Consumer.on_close`).
+- Where children take several messages at a time, what they have no room for yet is held by `workers.runtime.takes`.
 - It waits up to half a minute between attempts to reach a broker that was away; ours waits a second.
 """
 
@@ -23,7 +24,8 @@ from kombu.common import ignore_errors
 from kombu.message import Message
 
 from app.logs import cause
-from workers.runtime.loop import read_once, write_at_once
+from workers.runtime.loop import read_at_once, write_at_once
+from workers.runtime.takes import Takes
 from workers.runtime.vitals import Vitals
 
 log = structlog.get_logger()
@@ -31,8 +33,11 @@ log = structlog.get_logger()
 RECONNECT_SECONDS = 1.0
 
 
-def _refusing(strategy: Callable[..., Any]) -> Callable[..., Any]:
+def _refusing(
+    strategy: Callable[..., Any], delivered: Callable[[Message], None]
+) -> Callable[..., Any]:
     def handle(message: Message, *more: Any) -> Any:
+        delivered(message)
         arguments = (message, *more)
         if (message.headers or {}).get("eta"):
             # It would lie in this process's memory, unacknowledged, for as long as that.
@@ -61,6 +66,7 @@ class Consumer(CeleryConsumer):
     prefetch_multiplier: int
     task_consumer: Any
     _for_shards: int = 0
+    _takes: Takes | None = None
 
     class Blueprint(CeleryConsumer.Blueprint):  # type: ignore[misc,valid-type]
         """The stock steps but for delayed delivery, mingle and gossip.
@@ -78,8 +84,17 @@ class Consumer(CeleryConsumer):
         switched_off = {**options.pop("worker_options"), "without_mingle": True}
         worker = options["controller"]
         if worker.autoscale:  # a message for each child that it begins with, and not for the most
-            options["initial_prefetch_count"] = worker.min_concurrency
+            options["initial_prefetch_count"] = worker.min_concurrency * worker.prefetch_multiplier
+        if worker.prefetch_multiplier > 1:
+            start = worker._process_task  # noqa: SLF001
+            self._takes = Takes(self, start, most=worker.prefetch_multiplier)
+            on_task_request = self._takes.add
         super().__init__(on_task_request, worker_options=switched_off, **options)
+
+    @property
+    def kept(self) -> int:
+        """Messages that the worker has and whose jobs are elsewhere."""
+        return 0 if self._takes is None else self._takes.kept
 
     def have_for_shards(self, children: int) -> None:
         """So many of the pool's children are for messages of shards, beside the queue's own."""
@@ -87,7 +102,8 @@ class Consumer(CeleryConsumer):
         self.follow_pool()
 
     def follow_pool(self) -> None:
-        """Have the broker give out a message for each child that no shard has, at least one, and no more.
+        """Have the broker give out a message for each child that no shard has, at least one, and no more; so many for each
+        where they take several at a time.
 
         A quorum queue's prefetch is each consumer's own, and stays as it was when that began: so it begins anew.
         What it was given before is still ours.
@@ -97,6 +113,8 @@ class Consumer(CeleryConsumer):
         if wanted == self.initial_prefetch_count:
             return
         self.initial_prefetch_count = wanted
+        if self._takes is not None:
+            self._takes.let_go()
         tasks, here = self.task_consumer, cast("Any", self)
         if tasks is not None:
             ignore_errors(here, tasks.cancel)
@@ -113,7 +131,7 @@ class Consumer(CeleryConsumer):
             callback=_still_here,
         )
         self.first_connection_attempt = False
-        read_once(connected.transport, encrypted=bool(connected.ssl))
+        read_at_once(connected.transport, self.prefetch_multiplier, encrypted=bool(connected.ssl))
         return connected
 
     def _on_refused(self, error: Exception, interval: float) -> None:
@@ -129,6 +147,8 @@ class Consumer(CeleryConsumer):
         """The loop is about to turn, on a new connection."""
         super().on_ready()
         write_at_once(self.pool._pool, cast("Any", self).hub)  # noqa: SLF001
+        if self._takes is not None:
+            self._takes.watch()
 
     def on_close(self) -> None:
         """As stock, but a worker that stops keeps account of the jobs that its children were just given.
@@ -141,6 +161,10 @@ class Consumer(CeleryConsumer):
             for job in self.pool._pool._cache.values():  # noqa: SLF001
                 if job._write_to is not None:  # noqa: SLF001
                     job._accepted = True  # noqa: SLF001
+            if self._takes is not None:
+                self._takes.give_all_back()
+        elif self._takes is not None:
+            self._takes.forget()
         super().on_close()
 
     def update_strategies(self) -> None:
@@ -149,8 +173,9 @@ class Consumer(CeleryConsumer):
         Celery takes it apart where nothing catches what goes wrong, and the worker would end.
         """
         super().update_strategies()
+        delivered = self._takes.delivered if self._takes is not None else lambda _: None
         for name, strategy in self.strategies.items():
-            self.strategies[name] = _refusing(strategy)
+            self.strategies[name] = _refusing(strategy, delivered)
 
     def on_decode_error(self, message: Message, exc: Exception) -> None:
         """Reject without requeue: the broker's dead-letter exchange takes it from here."""

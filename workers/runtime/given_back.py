@@ -9,8 +9,8 @@ finds nothing to claim.
 
 import threading
 import time
-from collections.abc import Iterable, Mapping
-from typing import Any, Protocol
+from collections.abc import Iterable
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -20,7 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.ledger.rescue import put_back_abandoned
 from app.logs import cause
-from workers.runtime.message import jobs_of
+from workers.runtime.message import Given, job_ids_of
 from workers.runtime.vitals import turn_at_the_database
 
 log = structlog.get_logger()
@@ -33,16 +33,6 @@ collector of dead letters is to hear of it first.
 """
 AGAIN_SECONDS = 0.5
 """Between two attempts to reach the database."""
-
-
-class Given(Protocol):
-    """A request of Celery's."""
-
-    @property
-    def kwargs(self) -> dict[str, Any]: ...  # noqa: D102
-
-    @property
-    def delivery_info(self) -> Mapping[str, Any]: ...  # noqa: D102
 
 
 class Expected:
@@ -86,7 +76,7 @@ class GivenBack(bootsteps.StartStopStep):
     def expect(cls, request: Given) -> None:
         """The request's message was given back just now."""
         again = bool(request.delivery_info.get("redelivered"))
-        cls._expected.add(_jobs(request), AGAIN_GRACE_SECONDS if again else GRACE_SECONDS)
+        cls._expected.add(job_ids_of(request), AGAIN_GRACE_SECONDS if again else GRACE_SECONDS)
 
     def start(self, parent: Any) -> None:
         """Begin."""
@@ -127,11 +117,4 @@ def _held() -> set[UUID]:
 
 def _all_jobs(requests: Iterable[Given]) -> Iterable[UUID]:
     for request in requests:
-        yield from _jobs(request)
-
-
-def _jobs(request: Given) -> set[UUID]:
-    try:
-        return {job_id for job_id, _ in jobs_of(request.kwargs)}
-    except (TypeError, ValueError, AttributeError):
-        return set()  # a message without a job, or a plain task
+        yield from job_ids_of(request)

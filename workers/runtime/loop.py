@@ -1,6 +1,7 @@
 """The main process's event loop, in fewer turns for each message; what it does is as stock.
 
-- A message is read when the socket has one. Celery tries again after each, which fails for most.
+- A message is read when the socket has one. Celery tries again after each, which fails for most. Where several come
+  at once, as many are read in one turn.
 - A job is written to an idle child at once. Celery registers the children's pipes with the poll, writes in the next
   turn, and takes them out again.
 """
@@ -10,20 +11,31 @@ from functools import partial
 from typing import Any
 
 
-def read_once(transport: Any, *, encrypted: bool) -> None:
-    """Have the transport of a connection read so. An encrypted line may hold what the poll doesn't see: as stock."""
+def read_at_once(transport: Any, messages: int, *, encrypted: bool) -> None:
+    """Have the transport of a connection read so, and up to so many messages in one turn. An encrypted line may hold
+    what the poll doesn't see: as stock.
+    """
     if not encrypted:
-        transport.on_readable = partial(_read_once, transport.on_readable)
+        transport.on_readable = partial(_read_at_once, transport.on_readable, messages)
 
 
-def _read_once(stock: Callable[[Any, Any], None], connection: Any, hub: Any) -> None:
+def _read_at_once(
+    stock: Callable[[Any, Any], None], messages: int, connection: Any, hub: Any
+) -> None:
     if not connection.connected:
         stock(connection, hub)
         return
     try:
-        connection.drain_events(timeout=0)
+        for _ in range(messages):
+            connection.drain_events(timeout=0)
     except (TimeoutError, BlockingIOError, InterruptedError):
-        return  # half a message
+        return  # no more, or half a message
+
+
+def idle_children(pool: Any) -> set[int]:
+    """Those of a pool that may be written to, by their pipes."""
+    idle: set[int] = pool._all_inqueues - pool._busy_workers - pool._active_writes  # noqa: SLF001
+    return idle
 
 
 def write_at_once(pool: Any, hub: Any) -> None:
@@ -32,7 +44,7 @@ def write_at_once(pool: Any, hub: Any) -> None:
 
     def put_and_write(job: Any) -> None:
         put(job)
-        idle = pool._all_inqueues - pool._busy_workers - pool._active_writes  # noqa: SLF001
+        idle = idle_children(pool)
         if idle:
             write([min(idle)])
 

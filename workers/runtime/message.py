@@ -1,8 +1,18 @@
 """What a message says of the jobs that it is for."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
+
+
+class Given(Protocol):
+    """A request of Celery's."""
+
+    @property
+    def kwargs(self) -> dict[str, Any]: ...  # noqa: D102
+
+    @property
+    def delivery_info(self) -> Mapping[str, Any]: ...  # noqa: D102
 
 
 def jobs_of(message: Mapping[str, Any]) -> list[tuple[UUID, int]]:
@@ -15,3 +25,11 @@ def jobs_of(message: Mapping[str, Any]) -> list[tuple[UUID, int]]:
         (UUID(str(job_id)), int(attempt))
         for job_id, attempt in (own, *message.get("companions", ()))
     ]
+
+
+def job_ids_of(request: Given) -> set[UUID]:
+    """Those of the request's message; none where it is a plain task's, or nobody's."""
+    try:
+        return {job_id for job_id, _ in jobs_of(request.kwargs)}
+    except (TypeError, ValueError, AttributeError):
+        return set()

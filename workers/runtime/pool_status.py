@@ -146,7 +146,7 @@ class PoolStatus(bootsteps.StartStopStep):
             cls.board,
             pool=parent.hostname.partition("@")[0],
             slots=lambda: int(parent.pool.num_processes),
-            unacknowledged=lambda: len(state.reserved_requests),
+            unacknowledged=lambda: len(state.reserved_requests) + parent.consumer.kept,
         )
         shown = registry(Process.WORKER)
         shown.register(collector)

@@ -1,6 +1,7 @@
 """The edge to Celery: one task per contract, and the parts that a child process makes once."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 from uuid import UUID
@@ -66,12 +67,8 @@ def register_task(app: Celery, contract: type[JobContract]) -> None:
     """Make the Celery task of the contract's name: it runs whatever the ledger holds for the job's id."""
 
     def run(self: Task[Any, Any], *_: Any, **message: Any) -> None:
-        soft_limit.install(SoftTimeLimitExceeded)
-        metering.message_begins()
-        try:
+        with _at_work():
             _run_all(self, contract.spec.kind, message)
-        finally:
-            metering.message_ends()
 
     app.task(
         name=contract.spec.kind,
@@ -82,6 +79,33 @@ def register_task(app: Celery, contract: type[JobContract]) -> None:
         soft_time_limit=contract.spec.soft_seconds,
         time_limit=contract.spec.hard_seconds,
     )(run)
+
+
+@contextmanager
+def _at_work() -> Iterator[None]:
+    soft_limit.install(SoftTimeLimitExceeded)
+    metering.message_begins()
+    try:
+        yield
+    finally:
+        metering.message_ends()
+
+
+def run_group(deliveries: Sequence[Delivery]) -> list[Disposition]:
+    """In a child: run jobs of as many messages, and say what is to become of each message. Raises nothing."""
+    with _at_work():
+        left = {id(one) for one in run_together(runtime(), deliveries)}
+        said: list[Disposition] = []
+        for one in deliveries:
+            if id(one) not in left:
+                said.append(Disposition.ACKNOWLEDGE)
+            elif Disposition.GIVE_BACK in said:
+                said.append(
+                    Disposition.GIVE_BACK
+                )  # it would only wait for the database as long again
+            else:
+                said.append(execute(runtime(), one))
+        return said
 
 
 def _run_all(task: Task[Any, Any], kind: str, message: Mapping[str, Any]) -> None:
