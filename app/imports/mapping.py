@@ -10,14 +10,15 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from app.errors import Unprocessable
-from app.imports.naming import folded, matches
-from app.imports.targets import PARENT_COLUMNS, Target
+from app.imports.naming import PART, folded, matches
+from app.imports.targets import PARENT_COLUMNS, Field, Target
 from app.imports.values import ValueOptions
 
 SAMPLE_ROWS = 200
 """More of a sample is not looked at."""
 _MOSTLY = 0.8
 _HARDLY = 0.2
+_BESIDE = 0.9
 _LISTED = 20
 
 
@@ -144,11 +145,28 @@ def _offers(
         if column.strip() in PARENT_COLUMNS:
             continue
         for field in target.fields:
-            named = matches(column, (field.name, *field.names))
             share = field.type.share(cells[index])
-            confidence, reason = _confidence(named, share, field.type.enough(cells[index]))
+            enough = field.type.enough(cells[index]) and not matches(column, field.never)
+            confidence, reason = _confidence(_named(field, column), share, enough)
             if confidence:
                 yield _Offer(confidence, index, field.name, reason)
+            elif other := _beside(field, column, columns):
+                reason = f"It is called so, and {other!r} stands beside it."
+                yield _Offer(_BESIDE, index, field.name, reason)
+
+
+def _named(field: Field, column: str) -> float:
+    """How much of a name of the field's the column has: 1 for all of it."""
+    named = matches(column, (field.name, *field.names))
+    return named or min(matches(column, field.also), PART)
+
+
+def _beside(field: Field, column: str, columns: Sequence[str]) -> str | None:
+    """The column that makes this one's name the field's."""
+    for name, partner in field.beside.items():
+        if matches(column, (name,)) == 1:
+            return next((one for one in columns if matches(one, (partner,)) == 1), None)
+    return None
 
 
 def _confidence(named: float, share: float | None, enough: bool) -> tuple[float, str]:

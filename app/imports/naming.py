@@ -1,13 +1,19 @@
 """Names of columns and fields, as people write them: case, accents and punctuation make no difference."""
 
 import re
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import pairwise
 from unicodedata import combining, normalize
 
 _WORD = re.compile(r"[^\W_]+")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
-_SPECIAL = str.maketrans({"ß": "ss", "ø": "o", "ł": "l", "æ": "ae", "œ": "oe"})
-_SHORTEST_PART = 4
+_SPECIAL = str.maketrans({"ß": "ss", "ø": "o", "ł": "l", "æ": "ae", "œ": "oe", "#": " number "})
+_ASIDE = re.compile(r"\s*(?:\([^()]*\)|\[[^\[\]]*\])\s*$")
+"""A unit or a remark behind a name: "Price (EUR)"."""
+_AND = frozenset({"and", "und", "et", "y", "e", "en", "och", "og", "i", "or", "oder", "ou", "o"})
+_ONE_WORD = frozenset({"email", "epost", "emails"})
+_SHORTEST_PART = 3
 """A shorter name says nothing inside a longer one."""
 PART = 0.6
 
@@ -19,14 +25,24 @@ def folded(column: str) -> str:
 
 @lru_cache(maxsize=10_000)
 def matches(column: str, names: tuple[str, ...]) -> float:
-    """1 where the column has one of the names, 0.6 where its name ends with one, such as "Work e-mail"."""
+    """1 where the column has one of the names, 0.6 where its name ends with one, such as "Work e-mail", or where a
+    remark in brackets follows. A name that ends with two of them ("First and last name") is none.
+    """
     words = _words(column)
-    whole = "".join(words)
     known = {"".join(_words(name)) for name in names}
-    if whole in known:
+    if "".join(words) in known:
         return 1.0
-    ends = ("".join(words[start:]) for start in range(1, len(words)))
-    return PART if any(end in known and len(end) >= _SHORTEST_PART for end in ends) else 0.0
+    words = _words(_ASIDE.sub("", column))
+    if "".join(words) in known:
+        return PART
+    return PART if any(end in known and len(end) >= _SHORTEST_PART for end in _ends(words)) else 0.0
+
+
+def _ends(words: Sequence[str]) -> Iterator[str]:
+    """What the name ends with, the longest first, but nothing of "one and another"."""
+    pairs = pairwise(words)
+    if not any(word in _AND and f"{word}{after}" not in _ONE_WORD for word, after in pairs):
+        yield from ("".join(words[start:]) for start in range(1, len(words)))
 
 
 def _words(name: str) -> list[str]:

@@ -10,13 +10,15 @@ from app.tabular.dialect import find_grammar
 from app.tabular.encoding import Encoding, find_encoding
 from app.tabular.findings import describe
 from app.tabular.foreign import nothing
-from app.tabular.grammar import NUL, Grammar
+from app.tabular.grammar import NUL, Grammar, without_marks
 from app.tabular.layout import Doubt, Hints, Layout
 from app.tabular.parsing import parse
 from app.tabular.records import MAX_LINE_BYTES, Decoder, Window
 from app.tabular.refusal import empty_file, refuse_early, wrong_type
-from app.tabular.structure import table_width
+from app.tabular.regular import Records
+from app.tabular.structure import is_several, table_width
 from app.tabular.table import Table, text_stream, unpacked
+from app.tabular.touch_up import empty_rules
 
 __all__ = ["HEAD_BYTES", "Table", "open_table", "refuse_early", "reopen"]
 
@@ -33,6 +35,7 @@ _CONTROLS = re.compile("[\x03-\x08\x0e-\x1a\x7f]")
 _TOO_MANY_CONTROLS = 0.02
 _FEW_CONTROLS = 3
 _CLOSE = 0.65
+_MENDED = 0.9
 
 
 def open_table(source: BinaryIO, *, filename: str = "", hints: Hints = _NO_HINTS) -> Table:
@@ -79,7 +82,7 @@ def _layout_of_text(source: BinaryIO, head: bytes, layout: Layout, hints: Hints)
         window = Window(stream, 0)
         window.advance(readable.bom_bytes)
         block, final = window.block(SEEN_BYTES)
-    text = Decoder(readable.encoding)(block)
+    text = without_marks(Decoder(readable.encoding)(block))
     _refuse_binary(text)
     return _layout_of_block(text, layout, found, hints, final=final)
 
@@ -103,14 +106,28 @@ def _layout_of_block(
     if grammar.escape != "\0":
         text = text.replace("\0", "")
     records = list(parse(text, grammar, 0, final=final).records)
+    empty_rules(records)
     width = table_width(records[1:] if separator else records)
     _check_columns(width)
+    width = _mended_width(text, grammar, records, width, final=final)
     records = list(parse(text, grammar, width, final=final, fits=nothing).records)
+    ruled = empty_rules(records)
     if separator:
         records[0] = []
     doubts = [*found.doubts, *_doubtful(grammar, scored, hints)]
-    layout = layout.model_copy(update=_fields(grammar))
+    layout = layout.model_copy(update={**_fields(grammar), "ruled": ruled})
     return describe(records, layout, width, hints, doubts, complete=final)
+
+
+def _mended_width(text: str, grammar: Grammar, records: Records, width: int, *, final: bool) -> int:
+    """The header's width where nearly all rows are wider for their broken quotes alone."""
+    header = next((len(record) for record in records if is_several(record)), width)
+    if header >= width or not grammar.quote or grammar.quote not in text:
+        return width
+    again = parse(text, grammar, header, final=final)
+    rows = [record for record in again.records if record]
+    fitting = sum(len(record) == header for record in rows) - len(again.problems)
+    return header if again.repaired and fitting >= _MENDED * len(rows) else width
 
 
 def _open_workbook(source: BinaryIO, layout: Layout, hints: Hints) -> Table:
@@ -123,7 +140,10 @@ def _open_workbook(source: BinaryIO, layout: Layout, hints: Hints) -> Table:
             Doubt(code="several_sheets", message=f"Only the sheet {name!r} is read, not {others}.")
         )
     sample = records[: workbook.SAMPLE_ROWS]
-    width = max((len(_without_empty_end(record)) for record in sample), default=1)
+    widths = sorted(len(_without_empty_end(record)) for record in sample) or [1]
+    width = widths[-1]
+    if width > MAX_COLUMNS and len(widths) > 1:  # a cell that somebody filled far out, perhaps
+        width = widths[-2]
     _check_columns(width)
     fitted = [workbook.fitted(record, width) for record in records]
     layout = layout.model_copy(update={"sheet": name})
@@ -144,6 +164,8 @@ def _fields(grammar: Grammar) -> dict[str, object]:
         "escape": NUL if grammar.escape == "\0" else grammar.escape,
         "doubled": grammar.doubled,
         "skip_space": grammar.skip_space,
+        "tail": grammar.wrapping.tail,
+        "wrapped": grammar.wrapping.quoted,
     }
 
 
@@ -151,6 +173,14 @@ def _doubtful(grammar: Grammar, scored: list[tuple[float, Grammar]], hints: Hint
     """Another delimiter would have done nearly as well."""
     if not scored:
         return []
+    if grammar.delimiter == " " and grammar.skip_space and not hints.delimiter:
+        return [
+            Doubt(
+                code="aligned_by_spaces",
+                message="The columns are separated by runs of spaces, so a value with a space in it is taken "
+                "for several. If that is so, send the file with commas or tabs.",
+            )
+        ]
     best = scored[0][0]
     rivals = {
         other.delimiter

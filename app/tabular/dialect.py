@@ -5,6 +5,7 @@ words without other delimiters in them. The idea of weighing both is that of van
 Sutton, "Wrangling messy CSV files by detecting row and type patterns" (2019).
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import groupby
@@ -14,6 +15,7 @@ from app.tabular.grammar import NUL, Grammar, split_lines, without_end
 from app.tabular.kinds import CODE, DATE, EMAIL, EMPTY, NUMBER, TEXT, TIME, TYPED, URL, kind
 from app.tabular.layout import Hints
 from app.tabular.parsing import parse
+from app.tabular.wrapping import find_wrapping
 
 _SAMPLE_LINES = 150
 _SAMPLE_CHARS = 48 * 1024
@@ -25,6 +27,9 @@ _WORTH = {NUMBER: 1.0, DATE: 1.0, TIME: 1.0, EMAIL: 1.0, URL: 1.0, EMPTY: 0.8, C
 _QUOTES = ('"', "'", "`")
 _SPACED = 0.9
 _ODD_PRIOR = 0.95
+_ENOUGH_LINES = 3
+_SHORT_NAME = 2
+_PHONE = re.compile(r"\+[0-9][0-9 ()/.-]{6,}")
 _USUAL_ESCAPES = ("\\", "\0")
 _ENOUGH_ESCAPES = 2
 _MOST_ESCAPES = 5
@@ -38,6 +43,10 @@ def find_grammar(text: str, hints: Hints) -> tuple[Grammar, list[_Scored]]:
     """
     sample = sample_of(text)
     lines = split_lines(sample)
+    wrapping = find_wrapping(lines)
+    if wrapping:
+        sample = wrapping.removed(sample)
+        lines = split_lines(sample)
     if hints.escape == NUL:
         hints = hints.model_copy(update={"escape": "\0"})
     scored = sorted(_scores(sample, lines, hints), key=lambda each: each[0], reverse=True)
@@ -46,7 +55,7 @@ def find_grammar(text: str, hints: Hints) -> tuple[Grammar, list[_Scored]]:
     best = scored[0][1]
     if hints.escape is None:
         best = _with_escape(sample, best)
-    return best, scored
+    return best.but(wrapping=wrapping), scored
 
 
 def sample_of(text: str) -> str:
@@ -68,8 +77,8 @@ def _scores(sample: str, lines: Sequence[str], hints: Hints) -> Iterator[_Scored
     single = _single_column(sample, lines, hints)
     if single is not None:
         yield single
-    delimiters = [hints.delimiter] if hints.delimiter else candidates(lines)
-    for delimiter in delimiters:
+    found = [each for each in candidates(lines) if not _is_prose_below_a_name(lines, each.strip())]
+    for delimiter in [hints.delimiter] if hints.delimiter else found:
         for quote in _quotes(sample, delimiter, hints):
             grammar = Grammar(delimiter, quote, hints.escape)
             yield from _score_each(sample, lines, grammar)
@@ -81,12 +90,11 @@ def _score_each(sample: str, lines: Sequence[str], grammar: Grammar) -> Iterator
     records = _records(sample, grammar)
     if all(len(record) < 2 for record in records):  # noqa: PLR2004
         return
-    worth = score(records) * prior(grammar.delimiter)
+    cut = 0.1 if grammar.delimiter not in COMMON and _splits_values(lines) else 1
+    worth = cut * score(records) * prior(grammar.delimiter)
     if grammar.delimiter == " ":
-        yield from _spaces(sample, grammar, records, worth)
+        yield from ((value * cut, each) for value, each in _spaces(sample, grammar, records))
         return
-    if grammar.delimiter not in COMMON and _splits_values(lines):
-        worth *= 0.1
     if _header_is_one_number_column(lines, grammar):
         worth *= 0.1
     if len(grammar.delimiter) == 1 and _all_spaced(records):
@@ -99,12 +107,10 @@ def _score_each(sample: str, lines: Sequence[str], grammar: Grammar) -> Iterator
     yield worth, grammar
 
 
-def _spaces(
-    sample: str, grammar: Grammar, records: list[list[str]], worth: float
-) -> Iterator[_Scored]:
+def _spaces(sample: str, grammar: Grammar, records: list[list[str]]) -> Iterator[_Scored]:
     """One space between cells, or any number of them; words alone make no table."""
     for each, rows, value in (
-        (grammar, records, worth),
+        (grammar, records, score(records) * prior(" ")),
         (
             runs := grammar.but(skip_space=True),
             found := _records(sample, runs),
@@ -195,10 +201,24 @@ def _all_spaced(records: Sequence[Sequence[str]]) -> bool:
     return bool(cells) and sum(cell.startswith(" ") for cell in cells) >= _SPACED * len(cells)
 
 
+def _is_prose_below_a_name(lines: Sequence[str], delimiter: str) -> bool:
+    """Whether the first line is one word or two, and those right below it have commas as sentences do."""
+    if len(lines) < _ENOUGH_LINES or not delimiter or delimiter in lines[0] or not lines[0].strip():
+        return False
+    if len(lines[0].split()) > _SHORT_NAME or not lines[1].strip():
+        return False
+    below = [line for line in lines[1:] if delimiter in line]
+    spaced = [line for line in below if line.count(f"{delimiter} ") == line.count(delimiter)]
+    return len(below) > 1 and len(spaced) == len(below)
+
+
 def _splits_values(lines: Sequence[str]) -> bool:
     """Whether whole lines are values, such as times, that the delimiter only cuts in two."""
-    values = [kind(without_end(line)) for line in lines[1:] if line.strip()]
-    whole = sum(each in (DATE, TIME, EMAIL, URL) for each in values)
+    values = [without_end(line) for line in lines[1:] if line.strip()]
+    whole = sum(
+        kind(each) in (DATE, TIME, EMAIL, URL) or _PHONE.fullmatch(each) is not None
+        for each in values
+    )
     return bool(values) and whole >= _SPACED * len(values)
 
 
@@ -214,8 +234,12 @@ def _header_is_one_number_column(lines: Sequence[str], grammar: Grammar) -> bool
 
 def _with_escape(sample: str, grammar: Grammar) -> Grammar:
     """The grammar with the escape character that leaves the least damage, if any does."""
-    widths = Counter(len(record) for record in _records(sample, grammar))
+    records = _records(sample, grammar)
+    widths = Counter(len(record) for record in records)
     width = max(widths, key=lambda each: (widths[each] * (each > 1), each), default=0)
+    escaped = grammar.but(escape="\\")
+    if records and 1 < len(records[0]) < width and not _damage(sample, escaped, len(records[0])):
+        return escaped
     best, least = grammar, _damage(sample, grammar, width)
     for escape, count in _escapes(sample, grammar).items():
         usual = escape in _USUAL_ESCAPES

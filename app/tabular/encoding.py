@@ -31,6 +31,7 @@ _WESTERN_SHARE = 0.6
 _UTF8_SHARE = 0.3
 _GUESS_BYTES = 64 * 1024
 _WIDE_SHARE = 20
+_A_FEW_BYTES = 8
 _OUTER = 20
 _HIGH = re.compile(rb"[\x80-\xff]")
 _NOT_WINDOWS = ("macroman", "cp850", "cp437", "cp852")
@@ -39,6 +40,8 @@ _SIGN_IN_WORD = re.compile(
     "[A-Za-z](?:[\u201a\u0192\u201e\u2026\u2020\u2021\u02c6\u2030\u2039\u203a\u2018\u201c\u201d\u2022\u02dc\u2122\ufffd"
     "\u00a1-\u00ac\u00ae-\u00b6\u00b8-\u00bf\u00d7\u00f7]|(?<=[a-z])[\u00c0-\u00de\u0160\u017d\u0178])[a-z]"
 )
+_SURROGATES = re.compile(rb"\xed[\xa0-\xaf][\x80-\xbf]\xed[\xb0-\xbf][\x80-\xbf]")
+"""What some databases write for a character outside of the first 65,536, in place of UTF-8."""
 _KANA = re.compile("[\u3041-\u30ff]")
 
 
@@ -102,6 +105,8 @@ def _wide(head: bytes) -> str | None:
     """UTF-16 or UTF-32 without a mark: zeros at the same place in every character."""
     sample = head[: 4096 - 4096 % 4]
     sample = sample[: len(sample) - len(sample) % 4]
+    if _is_narrow_at_first(sample):
+        return None
     zeros = [sample[offset::4].count(0) for offset in range(4)]
     even, odd = zeros[0] + zeros[2], zeros[1] + zeros[3]
     if (even + odd) * _WIDE_SHARE < len(sample):
@@ -113,6 +118,12 @@ def _wide(head: bytes) -> str | None:
         if lead * 5 > len(sample):  # a fourth of all bytes, nearly
             return f"utf-32-{name}"
     return None
+
+
+def _is_narrow_at_first(sample: bytes) -> bool:
+    """Whether a line of bytes comes before the first zero: wide text was put behind one that isn't."""
+    before = sample[: sample.find(0)]
+    return b"\n" in before[_A_FEW_BYTES:] and _decodes(before, "utf-8", complete=False)
 
 
 def _decodes(head: bytes, name: str, *, complete: bool) -> bool:
@@ -127,10 +138,10 @@ def _is_utf8(head: bytes, *, complete: bool) -> bool:
     """Whether it is UTF-8, a few foreign bytes allowed: those rows are reported, not guessed."""
     if _decodes(head, "utf-8", complete=complete):
         return True
-    text = head.decode("utf-8", "surrogateescape")
+    text = _SURROGATES.sub(b"", head).decode("utf-8", "surrogateescape")
     foreign = sum(1 for each in text if "\udc80" <= each <= "\udcff")
     proper = sum(1 for each in text if each > "\x7f") - foreign
-    return proper >= max(1, foreign * _UTF8_SHARE)
+    return proper >= max(1, foreign * _UTF8_SHARE) or (not foreign and len(text) < len(head))
 
 
 def _legacy(head: bytes, *, complete: bool) -> str:

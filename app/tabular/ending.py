@@ -46,13 +46,31 @@ class Ending:
 
     def without_footer(self, records: Records) -> int:
         """How many of the table's last records are left without blank ones, totals and notes."""
-        count = len(records)
+        count = self._before_notes(records)
         while count:
             record = records[count - 1]
             if record and not self._is_footer(records, count - 1):
                 return count
             count -= 1
         return 0
+
+    def _before_notes(self, records: Records) -> int:
+        """How many records there are before a last part of single texts, which a blank record sets apart."""
+        start = count = len(records)
+        while start and count - start < _SEARCHED and self._may_be_note(records[start - 1]):
+            start -= 1
+        gap = next((at for at in range(start, count) if not records[at]), count)
+        return gap if any(records[gap:]) else count
+
+    def _may_be_note(self, record: Sequence[str]) -> bool:
+        if not record:
+            return True
+        return (
+            self._width >= _ROOMY
+            and self._is_title(record)
+            and bool(record[0].strip())
+            and kind(record[0]) == TEXT
+        )
 
     def is_regular(self, records: Records) -> bool:
         """Whether every record has the table's width, and none is blank."""
@@ -131,7 +149,7 @@ class Ending:
         first = record[places[0]].strip()
         if len(places) == 1 and places[0] == 0:
             return self._is_note(first, after_blank=after_blank)
-        if _TOTAL.fullmatch(first) and self._lacks(records, index, places):
+        if _TOTAL.fullmatch(first) and (after_blank or self._lacks(records, index, places)):
             return True
         if len(record) == self._width:
             return False

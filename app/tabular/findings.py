@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from app.errors import Unprocessable
 from app.tabular.ending import Ending
-from app.tabular.header import Found, column_names, find_header
+from app.tabular.header import Found, column_names, find_header, has_row_names
 from app.tabular.kinds import column_kinds
 from app.tabular.layout import Doubt, Hints, Layout
 from app.tabular.touch_up import TouchUp
@@ -29,7 +29,8 @@ def describe(
     body = _first_rows(head, width)
     skip = min(_MOST_HEADER_ROWS, len(body) // 2)
     found = _header(head, width, column_kinds(body[skip:], width), hints)
-    columns = column_names(head, found.rows, width)
+    shift = has_row_names(head, found, width)
+    columns = column_names(head, found.rows, width, shift=shift)
     kinds = column_kinds(_first_rows(records[found.data : found.data + _SEEN], width), width)
     layout = layout.model_copy(
         update={
@@ -40,7 +41,12 @@ def describe(
         }
     )
     end = _end(records, layout) if complete else _End()
-    notes = [*doubts, *_header_doubts(head, found, hints), *_end_doubts(end)]
+    notes = [
+        *doubts,
+        *_header_doubts(head, found, hints),
+        *_short_doubts(head, found, width),
+        *_end_doubts(end),
+    ]
     return layout.model_copy(update={"footer_rows": end.records, "doubts": tuple(notes)})
 
 
@@ -121,6 +127,16 @@ def _header_doubts(records: list[list[str]], found: Found, hints: Hints) -> list
             )
         )
     return doubts
+
+
+def _short_doubts(records: list[list[str]], found: Found, width: int) -> list[Doubt]:
+    if len(found.rows) != 1 or len(records[found.rows[0]]) >= width:
+        return []
+    message = (
+        f"The header has {len(records[found.rows[0]])} names and the rows have {width} cells. "
+        "Check that each name stands above its column."
+    )
+    return [Doubt(code="header_short", message=message)]
 
 
 def _end_doubts(end: _End) -> list[Doubt]:

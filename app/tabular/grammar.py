@@ -5,9 +5,11 @@ import io
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from app.tabular.layout import Layout
+from app.tabular.wrapping import NONE, Wrapping
 
 # The module's own limit is the process's; what we hand it is bounded before, by lines and blocks.
 csv.field_size_limit(2**31 - 1)
@@ -17,6 +19,9 @@ NUL = "NUL"
 
 # Code points that no text has: one of them stands for a delimiter of several characters.
 _STAND_INS = tuple(map(chr, range(0xFDD0, 0xFDF0)))
+_MARKS = re.compile("(?:^|(?<=[\r\n]))[\ufeff\f]+")
+_BACKSLASH = "\\"
+_NULL = "\\N"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +33,20 @@ class Grammar:
     escape: str | None = None
     doubled: bool = True
     skip_space: bool = False
+    wrapping: Wrapping = NONE
 
     @classmethod
     def of(cls, layout: Layout) -> "Grammar":
         """The grammar that a layout names."""
         escape = "\0" if layout.escape == NUL else layout.escape
-        return cls(layout.delimiter, layout.quote, escape, layout.doubled, layout.skip_space)
+        return cls(
+            layout.delimiter,
+            layout.quote,
+            escape,
+            layout.doubled,
+            layout.skip_space,
+            Wrapping(layout.tail, layout.wrapped),
+        )
 
     def but(self, **changes: Any) -> "Grammar":
         """The same with some changes."""
@@ -45,7 +58,14 @@ class Grammar:
         return len(self.delimiter) == 1 and not (self.delimiter == " " and self.skip_space)
 
     def prepare(self, text: str) -> tuple[str, str]:
-        """The text as the csv module takes it, and the delimiter that stands in it now."""
+        r"""The text as the csv module takes it, and the delimiter that stands in it now.
+
+        Where a backslash escapes, a cell of `\N` is empty, as MySQL and PostgreSQL write what is null: not an N.
+        """
+        if self.wrapping:
+            text = self.wrapping.removed(text)
+        if self.escape == _BACKSLASH and _NULL in text:
+            text = _nulls(self.delimiter).sub("", text)
         if self.direct:
             return text, self.delimiter
         stand_in = next((each for each in _STAND_INS if each not in text), _STAND_INS[0])
@@ -87,6 +107,13 @@ class Grammar:
         return records[0] if len(records) == 1 else None
 
 
+def without_marks(text: str) -> str:
+    """Without the byte-order marks and form feeds that begin lines: files or pages were put together there."""
+    if "\f" in text or "\ufeff" in text:
+        return _MARKS.sub("", text)
+    return text
+
+
 def split_lines(text: str) -> list[str]:
     """Lines with their ends: LF, CRLF and CR end one, and nothing else does."""
     return list(io.StringIO(text, newline=""))
@@ -95,6 +122,12 @@ def split_lines(text: str) -> list[str]:
 def without_end(line: str) -> str:
     """The line without its line end."""
     return line.rstrip("\r\n")
+
+
+@lru_cache
+def _nulls(delimiter: str) -> re.Pattern[str]:
+    edge = re.escape(delimiter)
+    return re.compile(rf"(?:^|(?<=[\r\n])|(?<={edge}))\\N(?=[\r\n]|{edge}|\Z)")
 
 
 def _join_spaces(text: str, quote: str | None, stand_in: str) -> str:

@@ -23,6 +23,7 @@ prénom prenom ville pays rue prix montant quantité téléphone nombre apellido
 teléfono empresa fecha nome cognome città prezzo data naam voornaam achternaam plaats prijs bedrag
 """
 _NOT_STORABLE = re.compile("[\x00\ud800-\udfff]")
+_COUNTER = re.compile(r"#|.*\b(?:id|no|nr|num|number|row|index|pos|line|key)\.?", re.IGNORECASE)
 _NAMES = frozenset(_USUAL_NAMES.split())
 _WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)?")
 
@@ -56,9 +57,10 @@ def _by_kinds(
     records: Records, filled: Sequence[int], width: int, kinds: Sequence[str]
 ) -> Found | None:
     """The header ends above the first record whose values are of the columns' kinds."""
-    data = next((index for index in filled if _is_data(records[index], width, kinds)), None)
-    if data is None:
+    likely = [index for index in filled if _is_data(records[index], width, kinds)]
+    if not likely:
         return None
+    data = next((index for index in likely if len(records[index]) == width), likely[0])
     above = [index for index in filled if index < data and _could_head(records[index], width)]
     names = [index for index in above if _contradicts(records[index], kinds)]
     if not names:
@@ -78,8 +80,9 @@ def _last_header_row(records: Records, names: Sequence[int], kinds: Sequence[str
     is data with a word, such as "unknown", in place of a value.
     """
     typed = sum(each in TYPED for each in kinds)
-    most = max(_count(records[index]) for index in names)
-    first = next(index for index in names if _count(records[index]) >= _FULL * most)
+    most = min(max(_count(records[index]) for index in names), len(kinds))
+    full = [index for index in names if _count(records[index]) >= _FULL * most]
+    first = next((index for index in full if len(records[index]) == len(kinds)), full[0])
     last = first
     for index in names:
         if index <= last or index - first >= _MAX_HEADER_ROWS:
@@ -108,7 +111,9 @@ def _with_rows_above(
         if index not in filled or len(rows) >= _MAX_HEADER_ROWS:
             break
         record = records[index]
-        if len(record) != width or not _is_group_row(record, width):
+        if len(record) != width:
+            break
+        if not (_is_group_row(record, width) or _fills_blanks(record, records[rows[0]])):
             break
         rows.insert(0, index)
     return tuple(rows)
@@ -127,6 +132,13 @@ def _is_group_row(record: Sequence[str], width: int) -> bool:
         kind(record[index]) in (TEXT, CODE) or _YEAR.fullmatch(record[index].strip())
         for index in places
     )
+
+
+def _fills_blanks(upper: Sequence[str], lower: Sequence[str]) -> bool:
+    """Whether names stand above columns that the row below leaves without one, as in merged cells."""
+    named = [cell for cell in upper if cell.strip()]
+    above = [cell.strip() and not under.strip() for cell, under in zip(upper, lower, strict=False)]
+    return len(named) >= _KEY_VALUE and any(above) and all(kind(cell) == TEXT for cell in named)
 
 
 def _by_shape(records: Records, filled: Sequence[int], width: int) -> Found:
@@ -234,15 +246,29 @@ def _count(record: Sequence[str]) -> int:
     return sum(1 for cell in record if cell.strip())
 
 
-def column_names(records: Records, rows: Sequence[int], width: int) -> tuple[str, ...]:
+def has_row_names(records: Records, found: Found, width: int) -> bool:
+    """Whether the header leaves out the name of a first column that only counts the rows, as R writes it."""
+    if len(found.rows) != 1 or len(records[found.rows[0]]) != width - 1:
+        return False
+    firsts = [record[0].strip() for record in records[found.data :] if len(record) == width]
+    numbers = [int(cell) for cell in firsts if cell.isdecimal()]
+    counts = len(numbers) == len(firsts) > 1 and all(b - a == 1 for a, b in pairwise(numbers))
+    return counts and not _COUNTER.fullmatch(records[found.rows[0]][0].strip())
+
+
+def column_names(
+    records: Records, rows: Sequence[int], width: int, *, shift: bool = False
+) -> tuple[str, ...]:
     """One name a column, "column 1" and so on where there is no header.
 
     Of several header rows the names are joined by a space; a group's name counts for all its columns.
+    With `shift` the names begin above the second column.
     Bytes that could not be decoded become U+FFFD: names are stored and shown.
     """
     if not rows:
         return tuple(f"column {number}" for number in range(1, width + 1))
-    grid = [[*records[row][:width], *[""] * (width - len(records[row]))] for row in rows]
+    missing = [""] * shift
+    grid = [[*missing, *records[row], *[""] * width][:width] for row in rows]
     if len(grid) == 1:
         return tuple(map(_storable, grid[0]))
     filled = [_spread(grid, level) for level in range(len(grid))]

@@ -36,6 +36,12 @@ class Layout(BaseModel):
     """Length of the byte-order mark at the file's beginning."""
     delimiter: str = ","
     """One or more characters."""
+    tail: str = ""
+    """Delimiters of another kind behind every row, which separate nothing."""
+    wrapped: bool = False
+    """Whether rows may be one quoted cell in which the true cells are."""
+    ruled: bool = False
+    """Whether lines are drawn with dashes, as below a header: they are blank records."""
     skip_space: bool = False
     """Whether spaces after a delimiter belong to it; with a space as delimiter: whether runs count as one."""
     quote: str | None = '"'

@@ -16,7 +16,7 @@ from typing import Protocol
 from app.errors import Unprocessable
 from app.tabular.batch import Batch, Problem
 from app.tabular.foreign import nothing
-from app.tabular.grammar import Grammar
+from app.tabular.grammar import Grammar, without_marks
 from app.tabular.layout import Layout
 from app.tabular.parsing import Parsed, parse
 from app.tabular.regular import Records
@@ -138,8 +138,8 @@ class RecordReader:
     def _text(self, block: bytes) -> str:
         text = self._decode(block)
         if "\0" in text and not self._keeps_nuls:
-            return text.replace("\0", "")
-        return text
+            text = text.replace("\0", "")
+        return without_marks(text) if self._touch_up else text
 
     def _bytes_of(self, block: bytes, parsed: Parsed, records: int) -> int:
         """Length of the first records' lines in the block."""

@@ -1,5 +1,6 @@
 """What is no table, told from the first bytes, in words that say what to send instead."""
 
+import json
 import re
 
 from app.errors import MillraceError, Unprocessable, UnsupportedMediaType
@@ -34,8 +35,33 @@ _SIGNATURES = (
     (b"fLaC", "a sound"),
     (b"\x1aE\xdf\xa3", "a video"),
 )
-_HTML = re.compile(rb"<(?:!doctype\s+html|html|head|body|table|script|div|meta)\b", re.IGNORECASE)
-_XML = re.compile(rb"<(?:\?xml|!doctype|svg|rss|feed)\b", re.IGNORECASE)
+_HTML = re.compile(
+    rb"<(?:!doctype\s+html|html|head|body|table|script|div|meta|style|title|link|font|center)\b|<!--",
+    re.IGNORECASE,
+)
+_XML = re.compile(
+    rb"<(?:\?xml|!doctype|svg|rss|feed)\b|<[a-z][\w:.-]*(?:\s[^<>]*)?>\s*<[a-z]", re.IGNORECASE
+)
+_OTHER_TEXT = (
+    (re.compile(rb"BEGIN:VCARD\b", re.IGNORECASE), "an address book (vCard)"),
+    (re.compile(rb"BEGIN:VCALENDAR\b", re.IGNORECASE), "a calendar (iCalendar)"),
+    (
+        re.compile(rb"MIME-Version: *1|Return-Path: *<|Received: +from "),
+        "a message or a web archive (MIME)",
+    ),
+    (
+        re.compile(rb"version https://git-lfs\.github\.com/"),
+        "a pointer of Git LFS in place of a file",
+    ),
+    (
+        re.compile(
+            rb"(?:--[^\n]*\s+|/\*.*?\*/;?\s*)*(?:CREATE +TABLE|DROP +TABLE|INSERT +INTO|SET +[@\w]+ *=)\s|"
+            rb"-- (?:MySQL|MariaDB|PostgreSQL|SQLite)\b[^\n]* dump\b",
+            re.IGNORECASE | re.DOTALL,
+        ),
+        "a dump of a database (SQL)",
+    ),
+)
 _JSON = re.compile(
     rb"\s*(?:\{\s*(?:\"(?:[^\"\\\n]|\\.){0,200}\"\s*:|\}\s*$)|\[\s*(?:[\[{]|\]\s*$))"
 )
@@ -58,8 +84,22 @@ def refuse_early(head: bytes) -> None:
         raise wrong_type("a web page (HTML), perhaps an error page in place of a download")
     if _XML.match(text):
         raise wrong_type("an XML document")
-    if _JSON.match(text):
+    if _JSON.match(text) or _is_json_array(text):
         raise wrong_type("JSON")
+    for pattern, what in _OTHER_TEXT:
+        if pattern.match(text):
+            raise wrong_type(what)
+
+
+def _is_json_array(text: bytes) -> bool:
+    """Whether the first line is an array in JSON, as every line of JSON Lines may be."""
+    line, _, _ = text.partition(b"\n")
+    if not line.startswith(b"["):
+        return False
+    try:
+        return isinstance(json.loads(line.rstrip(b"\r ,")), list)
+    except ValueError:
+        return False
 
 
 def _is_binary(start: bytes, signature: bytes) -> bool:

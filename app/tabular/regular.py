@@ -86,7 +86,7 @@ def read_regular(text: str, grammar: Grammar, width: int) -> Regular | None:
 
 
 def _is_plain(text: str, grammar: Grammar) -> bool:
-    if not text or not grammar.direct or grammar.skip_space or "\0" in text:
+    if not text or not grammar.direct or grammar.skip_space or grammar.wrapping or "\0" in text:
         return False
     return not any(mark and mark in text for mark in (grammar.quote, grammar.escape))
 

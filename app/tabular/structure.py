@@ -1,5 +1,6 @@
 """How many columns the main table of a file has."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 
@@ -8,6 +9,7 @@ from app.tabular.kinds import TYPED, kind
 _ENOUGH_ROWS = 3
 _DOMINANT = 3
 _KEY_VALUE = 2
+_YEAR = re.compile(r"(?:19|20|21)\d\d")
 
 Records = Sequence[Sequence[str]]
 
@@ -73,7 +75,7 @@ def _is_key_values(records: Records, width: int) -> bool:
 def _corrected(records: Records, rows: Records, counts: Counter[int], width: int) -> int:
     """Without columns that are empty and nameless; with those that only the header has."""
     first = next(
-        (index for index, record in enumerate(records) if _count(record) >= _KEY_VALUE),
+        (index for index, record in enumerate(records) if is_several(record)),
         None,
     )
     fitting = [_trimmed(record) for record in records if len(record) == width]
@@ -81,12 +83,19 @@ def _corrected(records: Records, rows: Records, counts: Counter[int], width: int
     if first is None:
         return max(used, 1)
     header = len(_trimmed(records[first]))
+    if header > width and _has_values(records[first]):  # a line about the file, not its header
+        return max(used, 2)
     if header > width and all(len(row) <= header for row in rows[1:]) and _mostly(counts, header):
         return header
     if header < used and len(records[first]) != width:
         filled = sum(1 for row in fitting if len(row) > header)
         return used if filled * 10 > len(fitting) else header
     return max(used, 2) if used > 1 else 1
+
+
+def _has_values(record: Sequence[str]) -> bool:
+    """Whether some cells are numbers, dates and the like, other than years, which may name columns."""
+    return any(kind(cell) in TYPED and not _YEAR.fullmatch(cell.strip()) for cell in record)
 
 
 def _mostly(counts: Counter[int], header: int) -> bool:
@@ -103,5 +112,6 @@ def _trimmed(record: Sequence[str]) -> Sequence[str]:
     return record[:end]
 
 
-def _count(record: Sequence[str]) -> int:
-    return sum(1 for cell in record if cell.strip())
+def is_several(record: Sequence[str]) -> bool:
+    """Whether more than one cell of it says something."""
+    return sum(1 for cell in record if cell.strip()) >= _KEY_VALUE

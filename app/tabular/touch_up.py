@@ -1,5 +1,6 @@
 """Records of the right width that are not rows all the same, or were written in another manner."""
 
+import re
 from collections.abc import Sequence
 
 from app.tabular.foreign import Fits, anything
@@ -12,9 +13,21 @@ _MIN_WIDTH = 3
 _SPACES = " \U0010ffff"
 
 
+_RULE = re.compile(r"[-=_+|:\s]*(?:--|==|__)[-=_+|:\s]*")
+
+
 def is_blank(record: Sequence[str]) -> bool:
     """Whether there is nothing in the record but spaces."""
     return not any(map(str.strip, record))
+
+
+def is_rule(record: Sequence[str]) -> bool:
+    """Whether the record is a line drawn below a header or around a table: dashes in every cell."""
+    return _RULE.fullmatch("".join(record)) is not None and all(map(_drawn, record))
+
+
+def _drawn(cell: str) -> bool:
+    return not cell.strip() or any(mark in cell for mark in "-=_")
 
 
 def fits_kinds(kinds: Sequence[str]) -> Fits:
@@ -41,6 +54,7 @@ class TouchUp:
         self._width = len(layout.columns)
         self._headings = _headings(layout)
         self._blanks = _blank_marks(self._grammar, self._width)
+        self._ruled = layout.ruled
         self._other_quote = "'" if self._grammar.quote == '"' else '"'
 
     def __call__(self, found: Records, text: str) -> tuple[Records, int]:
@@ -54,11 +68,13 @@ class TouchUp:
         blanks = spaces or self._may_have_blanks(found, text)
         headings = self._may_have_headings(found, text)
         quotes = self._may_be_quoted(text)
-        if not (blanks or headings or quotes):
+        if not (blanks or headings or quotes or self._ruled):
             return found, 0
         records = list(found)
         if blanks:
             self.empty_blanks(records)
+        if self._ruled:
+            empty_rules(records)
         if headings:
             for index, record in enumerate(records):
                 if record == self._columns:
@@ -123,6 +139,14 @@ class TouchUp:
         return len(record) == self._width and all(
             not cell or (len(cell) > 1 and cell[0] == quote == cell[-1]) for cell in record
         )
+
+
+def empty_rules(records: list[list[str]]) -> bool:
+    """An empty list in place of each line that is drawn; whether there was any."""
+    drawn = [index for index, record in enumerate(records) if record and is_rule(record)]
+    for index in drawn:
+        records[index] = []
+    return bool(drawn)
 
 
 def _lowest(records: Records, column: int) -> str:

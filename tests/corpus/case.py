@@ -35,6 +35,8 @@ class Reading:
     optional: frozenset[int] = frozenset()
     """Records that may as well be left out, such as a row of totals."""
     other_headers: tuple[Cells, ...] = ()
+    padded: bool = False
+    """Cells are filled up with spaces, and bars may stand at the rows' edges: neither makes a difference."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

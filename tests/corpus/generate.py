@@ -11,12 +11,24 @@ from tests.corpus import (
     encodings,
     headers,
     large,
+    programs,
     sizes,
     structure,
 )
 from tests.corpus.case import Case
 
-FAMILIES = (dialects, encodings, headers, structure, damage, combined, containers, large, sizes)
+FAMILIES = (
+    dialects,
+    encodings,
+    headers,
+    structure,
+    damage,
+    combined,
+    containers,
+    programs,
+    large,
+    sizes,
+)
 
 
 def corpus() -> Iterator[Case]:

@@ -7,7 +7,7 @@ blank, and made-up or numbered names for empty and repeated ones are fine.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import SequenceMatcher
 
 from tests.corpus.case import Case, Cells, Reading
@@ -91,6 +91,8 @@ def _refused(case: Case, outcome: Outcome) -> Verdict:
 
 
 def _compare(reading: Reading, outcome: Outcome) -> Verdict:
+    if reading.padded:
+        outcome = _unpadded(outcome)
     tally = _aligned(reading, outcome)
     header = _header_is_right(reading, outcome.header)
     sound = not tally.lost and not tally.extra
@@ -106,6 +108,15 @@ def _compare(reading: Reading, outcome: Outcome) -> Verdict:
         cells_matched=tally.cells,
         note=_note(tally, header),
     )
+
+
+def _unpadded(outcome: Outcome) -> Outcome:
+    """Without the spaces around cells, and without a first column in which nothing is."""
+    header = [cell.strip() for cell in outcome.header or ()]
+    records = [[cell.strip() for cell in record] for record in outcome.records]
+    if not any(row[0] for row in (header, *records) if row):
+        header, records = header[1:], [record[1:] for record in records]
+    return replace(outcome, header=header if outcome.header is not None else None, records=records)
 
 
 def _aligned(reading: Reading, outcome: Outcome) -> _Tally:

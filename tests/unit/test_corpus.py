@@ -40,6 +40,7 @@ FLOORS = {
     "NUL bytes": 1.0,
     "combined": 1.0,
     "container": 1.0,
+    "exports of programs": 1.0,
     "large": 1.0,
     "size": 1.0,
     "no table": 1.0,

@@ -42,6 +42,23 @@ def fields(columns: list[str], *rows: list[str], target: str = "contacts") -> li
             ("customer_first_name", "first_name"),
             ("companyPhone", "phone"),
         ),
+        *(
+            ("Tél. portable", "phone"),
+            ("Phone #", "phone"),
+            ("Förnamn", "first_name"),
+            ("Nazwisko", "last_name"),
+        ),
+        *(
+            ("Organization Name", "company"),
+            ("E-mail (work)", "email"),
+            ("\u200bEmail\ufeff", "email"),
+        ),
+        *(
+            ("First and Last Name", ""),
+            ("Vor- und Nachname", ""),
+            ("Nom et prénom", ""),
+            ("Nombre y apellidos", ""),
+        ),
         *(("Plan", ""), ("メール", ""), ("", ""), ("Email opt-in", ""), ("Fax", ""), ("Intel", "")),
     ],
 )
@@ -51,6 +68,33 @@ def test_common_names_of_columns_are_known(column: str, field: str) -> None:
 
 def test_the_first_of_two_columns_with_one_meaning_gets_the_field() -> None:
     assert fields(["mail", "e-mail", "tel", "phone"]) == ["email", "", "phone", ""]
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        (["Handle", "Title", "Variant SKU", "Variant Inventory Qty", "Variant Price"], ["", "name", "sku", "stock", "price"]),
+        (["seller-sku", "item-name", "price", "quantity"], ["sku", "name", "price", "stock"]),
+        (["SKU", "Name", "Description", "In stock?", "Stock"], ["sku", "name", "", "", "stock"]),
+        (["Item #", "Description", "Unit Price (USD)"], ["sku", "name", "price"]),
+        (["Art.-Nr.", "Artikel", "Einzelpreis (EUR)", "Bestand"], ["sku", "name", "price", "stock"]),
+        (["Réf.", "Désignation", "Prix HT", "Qté", "Devise"], ["sku", "name", "price", "stock", "currency"]),
+    ],
+)  # fmt: skip
+def test_the_columns_of_shops_are_known(columns: list[str], expected: list[str]) -> None:
+    assert fields(columns, target="products") == expected
+
+
+def test_a_name_is_the_last_name_only_beside_the_first() -> None:
+    assert fields(["Name", "Vorname"]) == ["last_name", "first_name"]
+    assert fields(["Name", "First Name"]) == ["", "first_name"]
+    assert fields(["Vorname", "Name", "Nachname"]) == ["first_name", "", "last_name"]
+
+
+def test_a_fax_is_no_phone_whatever_its_numbers_look_like() -> None:
+    rows = [[address, f"+44 20 7946 09{n:02d}"] for n, address in enumerate(ADDRESSES)]
+    assert fields(["Mail", "Kontakt"], *rows) == ["email", "phone"]
+    assert fields(["Mail", "Fax"], *rows) == ["email", ""]
 
 
 def test_a_whole_name_goes_before_a_part_of_one() -> None:
@@ -99,7 +143,7 @@ def test_products_names_in_several_languages() -> None:
     expected = ["sku", "name", "price", "currency", "stock", ""]
     assert fields(columns, target="products") == expected
     assert fields(["Código", "Nombre", "Precio", "Moneda", "Existencias"], target="products") == (
-        ["", "name", "price", "currency", "stock"]
+        ["sku", "name", "price", "currency", "stock"]
     )
     assert propose(PRODUCTS, columns).guesses[5].ignored
     assert not propose(CONTACTS, ["Farbe"]).guesses[0].ignored

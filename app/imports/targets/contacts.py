@@ -22,6 +22,7 @@ CONTACTS = Target(
                 *("e-mailadres", "mailadres"),
                 *("posta elettronica", "indirizzo email", "indirizzo e-mail"),
                 *("endereço de email", "correio eletrônico", "correio electrónico"),
+                *("e-post", "e-postadress", "e-postadresse", "adres e-mail", "poczta"),
             ),
         ),
         Field(
@@ -32,6 +33,7 @@ CONTACTS = Target(
                 *("first name", "first", "given name", "forename", "fname"),
                 *("vorname", "rufname", "prénom", "nombre", "primer nombre", "nombre de pila"),
                 *("voornaam", "roepnaam", "nome", "primeiro nome", "nome próprio"),
+                *("förnamn", "fornavn", "imię"),
             ),
         ),
         Field(
@@ -43,7 +45,9 @@ CONTACTS = Target(
                 *("nachname", "familienname", "zuname", "nom", "nom de famille"),
                 *("apellido", "apellidos", "primer apellido", "achternaam", "familienaam"),
                 *("cognome", "sobrenome", "apelido", "último nome"),
+                *("efternamn", "efternavn", "etternavn", "nazwisko"),
             ),
+            beside={"name": "vorname", "naam": "voornaam", "navn": "fornavn", "namn": "förnamn"},
         ),
         Field(
             name="company",
@@ -51,13 +55,15 @@ CONTACTS = Target(
             label="company",
             names=(
                 *("company", "company name", "organisation", "organization", "employer"),
-                *("business", "business name", "account name"),
+                *("business", "business name", "account name", "organization name"),
+                *("organisation name", "organization 1 name"),
                 *("firma", "firmenname", "unternehmen", "arbeitgeber"),
                 *("entreprise", "société", "employeur", "raison sociale"),
                 *("empresa", "compañía", "organización", "razón social"),
                 *("bedrijf", "bedrijfsnaam", "organisatie", "werkgever"),
                 *("azienda", "società", "ditta", "ragione sociale"),
                 *("organização", "nome da empresa"),
+                *("företag", "bedrift", "virksomhed"),
             ),
         ),
         Field(
@@ -71,11 +77,14 @@ CONTACTS = Target(
                 *("telefon", "telefonnummer", "rufnummer", "handy", "handynummer", "mobil"),
                 *("mobilnummer", "mobiltelefon"),
                 *("téléphone", "numéro de téléphone", "portable", "tél", "téléphone portable"),
+                *("tél portable", "téléphone mobile", "téléphone fixe"),
                 *("teléfono", "número de teléfono", "móvil", "celular", "teléfono móvil"),
                 *("telefoon", "telefoonnummer", "mobiel", "gsm"),
                 *("telefono", "numero di telefono", "cellulare"),
                 *("telefone", "número de telefone", "telemóvel"),
+                *("mobilnr", "mobiltelefonnummer", "numer telefonu"),
             ),
+            never=("fax", "fax number", "telefax", "faxnummer", "télécopie"),
         ),
     ),
 )

@@ -32,12 +32,15 @@ PRODUCTS = Target(
                     "produktnummer",
                     "bestellnummer",
                 ),
-                *("référence", "référence produit", "code article", "numéro d'article"),
+                *("materialnummer", "ref"),
+                *("référence", "référence produit", "code article", "numéro d'article", "réf"),
                 *("referencia", "código de producto", "código de artículo", "número de artículo"),
+                *("código", "artikelnr"),
                 *("artikelcode", "productcode", "productnummer"),
                 *("codice articolo", "codice prodotto", "codice", "numero articolo"),
                 *("código do produto", "código do artigo", "referência"),
             ),
+            also=("material", "item", "seller sku"),
         ),
         Field(
             name="name",
@@ -47,12 +50,14 @@ PRODUCTS = Target(
                 *("name", "product", "product name", "title", "product title", "item", "item name"),
                 *("article", "article name"),
                 *("bezeichnung", "artikelbezeichnung", "produktname", "artikelname", "produkt"),
+                *("artikel", "kurztext", "materialkurztext"),
                 *("nom", "nom du produit", "désignation", "libellé", "produit"),
                 *("nombre", "nombre del producto", "producto", "artículo"),
                 *("naam", "productnaam", "omschrijving", "artikelnaam"),
                 *("nome", "nome prodotto", "prodotto", "articolo", "denominazione"),
                 *("nome do produto", "produto", "artigo"),
             ),
+            also=("description", "descripción", "descrizione", "descrição", "beschreibung"),
         ),
         Field(
             name="price",
@@ -67,6 +72,7 @@ PRODUCTS = Target(
                 *("prezzo", "prezzo unitario", "prezzo di vendita"),
                 *("preço", "preço unitário", "preço de venda"),
             ),
+            also=("prix ttc", "prix ht", "vk brutto", "vk netto", "pvp"),
         ),
         Field(
             name="currency",
@@ -75,7 +81,7 @@ PRODUCTS = Target(
             names=(
                 *("currency", "currency code", "price currency", "ccy"),
                 *("währung", "währungscode", "devise", "monnaie", "moneda", "divisa"),
-                *("valuta", "munteenheid", "moeda"),
+                *("valuta", "munteenheid", "moeda", "whg", "waluta"),
             ),
         ),
         Field(
@@ -83,7 +89,8 @@ PRODUCTS = Target(
             type=Integer(),
             label="stock",
             names=(
-                *("stock", "stock level", "in stock", "quantity", "qty", "inventory", "on hand"),
+                *("stock", "stock level", "quantity", "qty", "inventory", "on hand"),
+                *("qté", "qtà", "qtd", "cant"),
                 *("quantity on hand", "available quantity", "units in stock"),
                 *("bestand", "lagerbestand", "menge", "lager", "stückzahl", "vorrat"),
                 *("quantité", "en stock", "stock disponible"),
@@ -92,6 +99,7 @@ PRODUCTS = Target(
                 *("giacenza", "quantità", "scorte"),
                 *("estoque", "quantidade", "existências"),
             ),
+            also=("in stock",),
         ),
     ),
 )

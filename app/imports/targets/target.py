@@ -1,6 +1,7 @@
 """What an import target is: a table, its key, and the typed fields that a file can fill."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from app.imports.values import FieldType
@@ -14,7 +15,10 @@ class Field:
     """A column of the target's table that a file can fill.
 
     `label` is what a message calls it, without an article. `names` are the column names that people give
-    it, in any language; case, accents and punctuation make no difference. A row without a value for a
+    it, in any language; case, accents and punctuation make no difference. `also` are
+    names that count less, as of a part or a kind of it. `never` are names
+    of columns that hold something else, though their values look the same. `beside` has names that are the field's
+    only where a column of another name is there too: "Name" beside "Vorname". A row without a value for a
     required field is rejected; the key is always required.
     """
 
@@ -22,6 +26,9 @@ class Field:
     type: FieldType
     label: str
     names: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
+    never: tuple[str, ...] = ()
+    beside: Mapping[str, str] = field(default_factory=dict)
     required: bool = False
 
 

@@ -4,6 +4,7 @@ A type works on a whole column of a batch with calls that run in C, and looks at
 the quick check refuses: a row may cost a few microseconds.
 """
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -55,9 +56,26 @@ class Parsed:
     faults: dict[int, Fault] = field(default_factory=dict)
 
 
+_UNSEEN = (
+    *map(chr, range(0x200B, 0x2010)),  # spaces and joiners of no width, marks of direction
+    *map(chr, range(0x202A, 0x202F)),
+    *map(chr, range(0x2060, 0x206A)),
+    "\N{ZERO WIDTH NO-BREAK SPACE}",
+    "\N{SOFT HYPHEN}",
+)
+_AROUND = "".join((*_UNSEEN, *filter(str.isspace, map(chr, range(0x3001)))))
+_NULL = "\\N"
+_ROUNDED = re.compile(r"[0-9](?:[.,][0-9]+)?E\+[0-9]{2}")
+_AS_TEXT = re.compile(r'="((?:[^"]|"")*)"')
+_QUOTED_NUMBER = re.compile(r"'[+]?[0-9][0-9 ./()-]*")
+
+
 class Column:
-    """Cells without the white space around them, and without the quote that keeps a spreadsheet from taking
-    them for a formula; `whole` is all of them in one, for checks at C speed.
+    r"""What cells say; `whole` is all of them in one, for checks at C speed.
+
+    That is without the white space around them and what nobody can see there, and without what spreadsheets are
+    told by: a quote that keeps them from a formula, a quote before a number or `="..."` that make it a text. The
+    `\N` of databases says nothing.
     """
 
     __slots__ = ("cells", "whole")
@@ -65,9 +83,17 @@ class Column:
     def __init__(self, cells: Sequence[str]) -> None:
         self.cells = list(map(str.strip, cells))
         self.whole = "".join(self.cells)
-        if "'" in self.whole and any(cell[:1] == "'" for cell in self.cells):
-            self.cells = list(map(unguarded, self.cells))
+        if self._may_be_dressed():
+            self.cells = list(map(_bare, self.cells))
             self.whole = "".join(self.cells)
+
+    def _may_be_dressed(self) -> bool:
+        whole = self.whole
+        if ("\\" in whole and _NULL in whole) or ("=" in whole and '="' in whole):
+            return True
+        if "'" in whole and any(cell[:1] == "'" for cell in self.cells):
+            return True
+        return not whole.isascii() and any(mark in whole for mark in _UNSEEN)
 
     def lines(self) -> str:
         """A cell a line, for expressions that take a column at a time."""
@@ -76,6 +102,15 @@ class Column:
     def one_line_each(self) -> bool:
         """Whether `lines` can be taken apart again."""
         return "\n" not in self.whole
+
+
+def _bare(cell: str) -> str:
+    cell = unguarded(cell.strip(_AROUND))
+    if cell == _NULL:
+        return ""
+    if found := _AS_TEXT.fullmatch(cell):
+        return found[1].replace('""', '"').strip(_AROUND)
+    return cell[1:] if _QUOTED_NUMBER.fullmatch(cell) else cell
 
 
 class FieldType(ABC):
@@ -109,6 +144,17 @@ class FieldType(ABC):
     def evidence(self, cells: Sequence[str]) -> set[tuple[str, str]]:  # noqa: ARG002
         """Which option's value these cells can't be read without: (option, value)."""
         return set()
+
+
+def rounded(cell: str) -> Fault | None:
+    """What is wrong with digits that a spreadsheet took for a number and shortened, such as 4.91512E+12."""
+    if _ROUNDED.fullmatch(cell) is None:
+        return None
+    message = (
+        f"{shown(cell)} is a number that a spreadsheet has shortened: its digits are lost. "
+        "Make the column text there, and export it again."
+    )
+    return Fault("shortened_number", message)
 
 
 def shown(value: str) -> str:

@@ -32,6 +32,12 @@ _MAX_DOMAINS = 200_000
 _ADDRESS = re.compile(r"[^\s@,;]+@[^\s@,;]+\.[^\s@,;]{2,}")
 
 
+_ENCLOSED = re.compile(
+    r"(?i:mailto:)([^\s<>'\":]+@[^\s<>'\":]+)|<([^\s<>]+@[^\s<>]+)>|(?P<mark>['\"])([^\s<>'\"]+@[^\s<>'\"]+)(?P=mark)"
+)
+"""An address with what mail programs put around it."""
+
+
 class Email(FieldType):
     """An address, normalized and in lower case. Asks no DNS server."""
 
@@ -40,6 +46,8 @@ class Email(FieldType):
 
     @override
     def parse(self, column: Column, options: ValueOptions) -> Parsed:
+        if "'" in column.whole and any(cell[:1] == "'" for cell in column.cells):
+            column = Column(list(map(_without_quote, column.cells)))
         if not column.one_line_each():
             return _one_by_one(column.cells)
         lines = column.lines().lower()
@@ -64,6 +72,11 @@ class Email(FieldType):
 
 _good: set[str] = set()
 """Domains that the library takes, and leaves as they are."""
+
+
+def _without_quote(cell: str) -> str:
+    """Without the single quote before a cell that a spreadsheet is to take for text."""
+    return cell[1:] if cell.startswith("'") and not cell.endswith("'") else cell
 
 
 def _are_plain(lines: str, values: list[str]) -> bool:
@@ -98,6 +111,8 @@ def _one_by_one(cells: list[str]) -> Parsed:
 
 
 def _check(parsed: Parsed, index: int, cell: str) -> None:
+    if found := _ENCLOSED.fullmatch(cell):
+        cell = found[1] or found[2] or found[4]
     try:
         parsed.values[index] = check_email(cell)
     except InvalidEmail as bad:

@@ -16,13 +16,21 @@ from phonenumbers import (
 )
 from typing_extensions import override
 
-from app.imports.values.column import Column, Fault, FieldType, Parsed, ValueOptions, shown
+from app.imports.values.column import (
+    Column,
+    Fault,
+    FieldType,
+    Parsed,
+    ValueOptions,
+    rounded,
+    shown,
+)
 from app.imports.values.phone_plain import plain_numbers
 
 _INTERNATIONAL = re.compile(r"\(?\s*[+\N{FULLWIDTH PLUS SIGN}]")
 _LOOKS = re.compile(r"\(?\+?[(\d][\d ()./\N{NO-BREAK SPACE}-]{5,22}\d")
 _LOOKS_OTHERWISE = re.compile(
-    r"\d{1,3}(?: \d{3})+|\d{1,2}[./ -]\d{1,2}[./ -](?:\d{2}|\d{4})(?: .*)?|\d{4}[./ -]\d{1,2}[./ -]\d{1,2}.*"
+    r"\d{1,3}(?: \d{3})+|\d{1,2}[./ -]\d{1,2}[./ -](?:\d{2}|\d{4})(?: \d{1,2}:.*)?|\d{4}[./ -]\d{1,2}[./ -]\d{1,2}.*"
 )
 """Large numbers in groups of three, and dates."""
 _FEWEST_DIGITS, _MOST_DIGITS = 7, 15
@@ -80,6 +88,9 @@ class Phone(FieldType):
 
 
 def _check(parsed: Parsed, index: int, cell: str, region: str | None) -> None:
+    if fault := rounded(cell):
+        parsed.faults[index] = fault
+        return
     if region is None and not _INTERNATIONAL.match(cell):
         parsed.values[index] = cell
         return

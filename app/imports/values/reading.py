@@ -12,7 +12,9 @@ SIGNS: tuple[Sign, Sign] = (".", ",")
 
 _SPACES = " \N{NO-BREAK SPACE}\N{NARROW NO-BREAK SPACE}\N{THIN SPACE}\N{FIGURE SPACE}"
 _QUOTES = "'\N{RIGHT SINGLE QUOTATION MARK}"
-_MINUS = str.maketrans(dict.fromkeys("\N{MINUS SIGN}\N{EN DASH}\N{FULLWIDTH HYPHEN-MINUS}", "-"))
+_MINUS = str.maketrans(
+    dict.fromkeys("\N{MINUS SIGN}\N{EN DASH}\N{EM DASH}\N{FULLWIDTH HYPHEN-MINUS}", "-")
+)
 _CODE = re.compile(r"^([A-Z]{3})[\s]*(?=[-+(0-9.,])|(?<=[0-9.,)-])[\s]*([A-Z]{3})$")
 _WORDS = re.compile(
     r"^(?:US|CA|AU|NZ|HK|MX|R|A|C|S)(?=\$)|^(?:kr\.?|Fr\.?|zł|Kč|Ft)(?=[\s\d-])|(?<=[\s\d-])(?:kr\.?|Fr\.?|zł|Kč|Ft|lei)$"
@@ -20,6 +22,10 @@ _WORDS = re.compile(
 _SIGNED = re.compile(
     r"(?P<open>\()?\s*(?P<sign>[+-])?\s*(?P<body>[^()+-]*?)\s*(?P<after>-)?\s*(?P<close>\))?"
 )
+
+
+_EVEN = re.compile(r"(?<=[0-9])([.,])-{1,2}$")
+"""A dash in place of the cents: 12,- is 12.00."""
 
 
 class Number(NamedTuple):
@@ -67,7 +73,8 @@ _NO_DIGIT = re.compile(r"[^0-9]")
 @lru_cache(maxsize=65_536)
 def readings(cell: str) -> Readings:
     """Every way to read the cell. Currency signs and codes, and accountants' parentheses, are understood."""
-    found = _SIGNED.fullmatch(_without_currency(_ascii_digits(cell.translate(_MINUS))).strip())
+    plain = _without_currency(_ascii_digits(cell.translate(_MINUS))).strip()
+    found = _SIGNED.fullmatch(_EVEN.sub(r"\g<1>00", plain))
     if found is None or bool(found["open"]) != bool(found["close"]):
         return Readings(None, None)
     marks = [found["open"], found["sign"] == "-", found["after"]]

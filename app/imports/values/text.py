@@ -5,9 +5,7 @@ from unicodedata import is_normalized, normalize
 
 from typing_extensions import override
 
-from app.imports.values.column import Column, FieldType, Parsed, ValueOptions
-
-_INVISIBLE = "\N{ZERO WIDTH SPACE}\N{ZERO WIDTH NO-BREAK SPACE}\N{WORD JOINER}\N{SOFT HYPHEN}"
+from app.imports.values.column import Column, FieldType, Parsed, ValueOptions, rounded
 
 
 class Text(FieldType):
@@ -37,13 +35,18 @@ class Code(Text):
 
     @override
     def parse(self, column: Column, options: ValueOptions) -> Parsed:
-        if column.whole.isascii():
-            return Parsed(column.cells)
-        return Parsed([_plain(cell) for cell in column.cells])
+        ascii_only = column.whole.isascii()
+        parsed = Parsed(column.cells if ascii_only else [_plain(cell) for cell in column.cells])
+        if "E+" in column.whole:
+            for index, cell in enumerate(column.cells):
+                if fault := rounded(cell):
+                    parsed.faults[index] = fault
+                    parsed.values[index] = ""
+        return parsed
 
 
 def _plain(cell: str) -> str:
     if cell.isascii():
         return cell
     text = cell if is_normalized("NFC", cell) else normalize("NFC", cell)
-    return text.replace("\xa0", " ").strip(_INVISIBLE).strip()
+    return text.replace("\xa0", " ").strip()
