@@ -32,7 +32,7 @@ app.conf.update(
     task_acks_late=True,
     task_ignore_result=True,
     broker_transport_options={"confirm_publish": True},
-    worker_prefetch_multiplier=int(os.environ.get("BENCH_PREFETCH", "1")),
+    worker_prefetch_multiplier=1,
 )
 engine = create_engine(DATABASE_URL, pool_size=int(os.environ.get("BENCH_SLOTS", "1")))
 stages = record_stages()

@@ -57,6 +57,8 @@ FEW_WORKERS: Mapping[str, tuple[str, int]] = {
     "worker-high-1": ("high,low", 1),
 }
 """Those of a small campaign, whose time is the starts of its processes."""
+SEVERAL = ("worker-default-2", "worker-high-1")
+"""Workers whose children take several messages at a time."""
 CLOCKED = ("web-2", "dispatcher-2", "worker-default-2")
 """The programs whose clock can be put off."""
 
@@ -236,6 +238,8 @@ class Stage:
         if kind == "worker":
             made[PROVIDER_URL] = f"http://{LOOPBACK}:{self.ports['worker-provider']}"
             made[busy.FOLDER] = str(self.busy)
+        if name in SEVERAL:
+            made["MILLRACE_WORKER_TAKES"] = "4"
         if self._faketime is not None and name in CLOCKED:
             made |= faketime.environment(self._faketime, self._clock(name))
         return made
