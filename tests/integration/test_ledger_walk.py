@@ -253,7 +253,7 @@ def walk_about(machine: Callable[[], Any]) -> None:
     walk(
         machine,  # type: ignore[arg-type]
         settings=examples(
-            max_examples=10,
+            max_examples=6,
             stateful_step_count=30,
             deadline=None,
             suppress_health_check=list(HealthCheck),

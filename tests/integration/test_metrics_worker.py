@@ -34,11 +34,15 @@ def fleet(servers: Servers, tmp_path_factory: pytest.TempPathFactory, port: int)
 def test_what_children_counted_outlives_them_and_never_falls(fleet: Fleet, port: int) -> None:
     jobs = fleet.enqueue([Tally() for _ in range(30)])
     seen = scrape(port).rising
-    while fleet.count("succeeded", jobs) < len(jobs):
+
+    def all_done() -> bool:
         now = scrape(port).rising
         fallen = {key: value for key, value in seen.items() if now.get(key, -1.0) < value}
         assert not fallen
-        seen = now
+        seen.update(now)
+        return fleet.count("succeeded", jobs) == len(jobs)
+
+    wait_for(all_done, seconds=60, what="the jobs")
     done = {"kind": "test.tally", "queue": "default", "outcome": "done"}
     wait_for(
         lambda: scrape(port).value("millrace_job_attempts_total", **done) == 30,

@@ -18,7 +18,7 @@ from tests.support.pgbouncer import POOL_SIZE, PgBouncer
 from tests.support.processes import Processes
 from tests.support.servers import Servers, started, wait_for
 
-ROWS = 3_000
+ROWS = 2_000
 
 
 @pytest.fixture(scope="module")
@@ -61,9 +61,7 @@ def test_imports_exports_and_small_jobs_run_through_it(
 ) -> None:
     assert run("migrate").status == 0
     processes.dispatcher()
-    processes.worker("default", concurrency=3)
-    processes.worker("high")
-    processes.worker("low")
+    processes.worker("default", "high", "low", concurrency=3)
     # Many requests at once: each statement that was prepared would meet a session that doesn't know it.
     rows = [[f"user{number}@example.com", f"Name {number}"] for number in range(ROWS)]
     data = csv_bytes(["email", "first_name"], *rows)

@@ -1,4 +1,4 @@
-"""Shown as the server sees it: four processes, 50 requests in a second, never one more."""
+"""Shown as the server sees it: four processes, 25 requests in a second, never one more."""
 
 import os
 import subprocess
@@ -18,7 +18,7 @@ from tests.support.syncing import NETWORKS, connect
 
 PROCESSES = 4
 SECONDS = 3.5
-LIMIT = 50
+LIMIT = 25
 NEAR = 0.9
 TRIES = 3
 

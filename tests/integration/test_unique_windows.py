@@ -175,7 +175,7 @@ def test_whatever_happens_a_post_gets_the_job_that_has_the_key(
     walk(
         machine,  # type: ignore[arg-type]
         settings=examples(
-            max_examples=10,
+            max_examples=6,
             stateful_step_count=20,
             deadline=None,
             suppress_health_check=list(HealthCheck),

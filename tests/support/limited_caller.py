@@ -15,7 +15,7 @@ from app.settings import get_settings
 from app.sync.connections import Access, open_remote
 from app.sync.remote import Later
 
-THREADS = 3
+THREADS = 2
 """Enough for the limit to be what holds them back, also on a busy machine."""
 
 _ACCESS = text("""

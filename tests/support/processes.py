@@ -41,9 +41,10 @@ class Processes:
         return self.start(program)
 
     def worker(
-        self, queue: str, *, concurrency: int = 1, app: str = "workers.celery_app"
+        self, *queues: str, concurrency: int = 1, app: str = "workers.celery_app"
     ) -> subprocess.Popen[bytes]:
-        program = self._product.worker(f"worker-{queue}", queue, concurrency)
+        """One on all of these queues, named after the first of them."""
+        program = self._product.worker(f"worker-{queues[0]}", ",".join(queues), concurrency)
         return self.start(program, replace={"workers.celery_app": app})
 
     def start(
