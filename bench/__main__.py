@@ -27,6 +27,7 @@ NAMES = {
     "overhead": "bench.overhead",
     "peers": "bench.peers",
     "scaling": "bench.scaling",
+    "strategies": "bench.strategies",
     "upload": "bench.upload",
     "throughput": "bench.throughput",
     "throughput_batched": "bench.throughput_batched",

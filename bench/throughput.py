@@ -77,7 +77,7 @@ class Side:
         self.system = system
         self.engine = engine
         self.processes: dict[str, psutil.Process] = {}
-        product = Product(
+        self.product = product = Product(
             layout=system.layout,
             settings={**system.settings, "MILLRACE_LOG_JSON": "true", **(environment or {})},
             web_port=0,
