@@ -1,10 +1,11 @@
 """The three strategies for real: one static queue, static queues, and pools that follow the lag, on this machine.
 
-What `bench.autoscale` simulates runs here, small: jobs that sleep come for three minutes, most of them in two surges, through outbox,
-dispatcher, RabbitMQ and Celery's prefork pools. The lag-driven pools (`celery worker --autoscale`) come first; the
-static ones then get as many children as gives the same worker-seconds, rounded to the nearest. A worker-second is a
-child process that is there for a second, while the traffic lasts. The ratio is the share of the
-static queue's p99 wait that is saved.
+What `bench.autoscale` simulates runs here, in small: jobs that sleep come for 200 s, two thirds of them in one surge
+of half a minute, through outbox, dispatcher, RabbitMQ and Celery's prefork pools. The lag-driven pools (`celery worker
+--autoscale`) come first; the static ones then get as many children as gives the same worker-seconds, rounded up. A
+worker-second is a child process that is there for a second, while the traffic lasts; the pools' main processes, one or
+three, are not counted. A job waits from the moment at which it was to come, so that a late load generator counts as a
+wait, until it is claimed. The ratio is the share of the static queue's p99 wait that is saved.
 """
 
 import os
@@ -12,7 +13,9 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import ceil
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 import psutil
@@ -22,9 +25,10 @@ from rich.table import Table
 from sqlalchemy import Engine, text
 
 from app.ids import new_id
-from app.ledger.enqueue import enqueue
+from app.ledger.enqueue import NewJob, PostedJob, enqueue_posted
 from bench.autoscale_pools import divided
-from bench.autoscale_traffic import DAY, Day, Traffic, make_day
+from bench.autoscale_traffic import MIX, Day
+from bench.queue_simulation import lognormal
 from bench.report import Result
 from bench.servers import servers
 from bench.throughput import Ours, running
@@ -33,21 +37,17 @@ from infra.local.program import Program
 from infra.local.system import LocalSystem
 from infra.local.waiting import until
 
-SECONDS = 180.0
-SAMPLE_SECONDS = 0.2
-JOBS = 2_350
-TRAFFIC = Traffic(
-    name="surges",
-    swing=0.8,
-    bursts=2,
-    burst_share=0.7,
-    burst_seconds=25 * DAY / SECONDS,
-    shorter=2.0,
-)
+SECONDS = 200.0
+SAMPLE_SECONDS = 0.5
+CALM_RATE, SURGE_RATE = 3.0, 35.0
+"""Jobs a second, all day and on top of it in the surge."""
+SURGE_AT, SURGE_SECONDS = 60.0, 30.0
+SHORTER = 2.0
+"""Jobs are those of the simulation, half as long."""
+TENANTS = 20
 SEED = 1
-"""The first whose surges are apart."""
 QUEUES = ("high", "default", "low")
-MOST = {"high": 8, "default": 14, "low": 18}
+MOST = {"high": 10, "default": 24, "low": 36}
 """Children of the lag-driven pools; for as many connections as these may open, PostgreSQL gets room."""
 FINE_SECONDS = 0.25
 """A pool is over a surge when who comes next waits no longer than this."""
@@ -55,32 +55,37 @@ SCALING = {
     "MILLRACE_PROCESSES": "web=1 dispatcher=1 "
     + " ".join(f"{queue}=1x{most}" for queue, most in MOST.items()),
     "MILLRACE_DB_POOL_SIZE": "1",
-    "MILLRACE_SCALING_POLL_SECONDS": "0.5",
-    "MILLRACE_SCALING_DRAIN_SECONDS": "3",
-    "MILLRACE_SCALING_MAX_LAG_SECONDS": "1",
-    "MILLRACE_SCALING_DOWN_SECONDS": "10",
+    "MILLRACE_SCALING_POLL_SECONDS": "1",
+    "MILLRACE_SCALING_DRAIN_SECONDS": "5",
+    "MILLRACE_SCALING_MAX_LAG_SECONDS": "2.5",
+    "MILLRACE_SCALING_DOWN_SECONDS": "15",
 }
-"""The policy's own proportions, some thirty times as fast; down a little slower."""
-
+"""Half of the product's defaults, as the surge is half of the simulation's minute. Down an eighth: what is calm between
+two surges lasts two minutes here, an hour there.
+"""
+LATE_SECONDS = 1.0
+"""A load generator that is later than this has measured itself."""
 Waits = NDArray[np.float64]
-# What a schedule posts meanwhile is nobody's.
-_WAITS = text("""
-    SELECT extract(epoch FROM c.at - e.at)::float8
-    FROM jobs j JOIN job_history e ON e.job_id = j.id AND e.event = 'enqueue'
-    JOIN job_history c ON c.job_id = j.id AND c.event = 'claim'
-    WHERE j.kind LIKE 'bench.%' ORDER BY e.id
+_CLAIMED = text("""
+    SELECT c.job_id, extract(epoch FROM min(c.at))::float8 AS at
+    FROM job_history c JOIN jobs j ON j.id = c.job_id
+    WHERE c.event = 'claim' AND j.kind LIKE 'bench.%' GROUP BY c.job_id
 """)
-_LEFT = text("SELECT count(*) FROM jobs WHERE state <> 'succeeded'")
+# What a schedule posts meanwhile is nobody's.
+_LEFT = text("SELECT count(*) FROM jobs WHERE state <> 'succeeded' AND kind LIKE 'bench.%'")
 TABLES = "jobs, job_history, outbox, in_flight, backlog, processes"
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """In seconds; `late` is how long after its moment a job was enqueued, at most."""
+    """In seconds. `recovery` is how long after the surge the last queue was over it; `late` how long after its moment
+    a job was enqueued, at most; `most` children were there at once.
+    """
 
     waits: Waits
-    recoveries: Sequence[float]
+    recovery: float
     worker_seconds: float
+    most: int
     late: float
 
     def percentile(self, share: float) -> float:
@@ -117,29 +122,53 @@ class Children(threading.Thread):
         self._workers = workers
         self._over = threading.Event()
         self.seconds = 0.0
+        self.most = 0
 
     def run(self) -> None:
         before = time.monotonic()
         while not self._over.wait(SAMPLE_SECONDS):
             now = time.monotonic()
-            self.seconds += (now - before) * sum(len(one.children()) for one in self._workers)
+            there = sum(len(one.children()) for one in self._workers)
+            self.seconds += (now - before) * there
+            self.most = max(self.most, there)
             before = now
 
-    def end(self) -> float:
-        """Worker-seconds."""
+    def end(self) -> None:
         self._over.set()
         self.join()
-        return self.seconds
+
+
+def small_day(seed: int) -> Day:
+    """Calm, one surge of one tenant's, calm again."""
+    random = np.random.default_rng(seed)
+    calm, surge = round(CALM_RATE * SECONDS), round(SURGE_RATE * SURGE_SECONDS)
+    moments = random.uniform(0, SECONDS, calm), random.uniform(0, SURGE_SECONDS, surge) + SURGE_AT
+    owners = random.integers(TENANTS, size=calm), np.zeros(surge, dtype=np.int64)
+    arrivals = np.concatenate(moments)
+    order = np.argsort(arrivals)
+    queue = random.choice(len(MIX), len(order), p=[kind.share for kind in MIX])
+    durations = np.zeros(len(order))
+    for number, kind in enumerate(MIX):
+        chosen = queue == number
+        durations[chosen] = lognormal(random, kind.mean / SHORTER, kind.scv, int(chosen.sum()))
+    return Day(
+        arrivals=arrivals[order],
+        durations=durations,
+        queue=queue,
+        tenant=np.concatenate(owners)[order],
+        bursts=np.array([SURGE_AT]),
+        burst_seconds=SURGE_SECONDS,
+    )
 
 
 def run() -> Result:
-    day = make_day(TRAFFIC, JOBS, seed=SEED)
+    day = small_day(SEED)
     postgres.SETTINGS["max_connections"] = "250"
     with servers() as (system, engine):
         os.environ.update(SCALING)
         stage = Stage(system, engine, day)
         lag_driven = stage.outcome(dict.fromkeys(QUEUES))
-        children = max(len(QUEUES), round(lag_driven.worker_seconds / SECONDS))
+        children = max(len(QUEUES), ceil(lag_driven.worker_seconds / SECONDS))
         shares = divided(children, [float(day.durations[day.queue == n].sum()) for n in range(3)])
         outcomes = {
             "one static queue": stage.outcome({"default": children}),
@@ -155,7 +184,15 @@ def run() -> Result:
         goal=0.8,
         baseline_is="p99 of one static queue with the same worker-seconds",
         runs=[(static - lag_driven.percentile(0.99) * 1000, static)],
-        notes={"jobs": JOBS, "seconds": SECONDS, "static_children": shares, **facts},
+        notes={
+            "jobs": len(day.arrivals),
+            "seconds": SECONDS,
+            "mean_per_s": round(len(day.arrivals) / SECONDS, 1),
+            "peak_per_s": CALM_RATE + SURGE_RATE,
+            "static_children": shares,
+            "broken": [name for name, one in outcomes.items() if one.late > LATE_SECONDS],
+            **facts,
+        },
     )
 
 
@@ -166,7 +203,6 @@ class Stage:
         self._system = system
         self._engine = engine
         self._day = day
-        self._moments = day.arrivals * (SECONDS / DAY)
 
     def outcome(self, children: Mapping[str, int | None]) -> Outcome:
         """With a worker for each of these queues; one that is alone has all jobs."""
@@ -178,52 +214,64 @@ class Stage:
             workers = [one for name, one in side.processes.items() if name.startswith("worker")]
             counting = Children(workers)
             counting.start()
-            late = self._put(alone=len(children) == 1)
-            worker_seconds = counting.end()
+            planned, late = self._put(alone=len(children) == 1)
+            counting.end()
             assert until(lambda: self._left() == 0, seconds=120), "jobs are left"
-        waits, recoveries = self._waits()
-        return Outcome(waits, recoveries, worker_seconds, late)
+        waits = self._waits(planned)
+        return Outcome(waits, self._recovery(waits), counting.seconds, counting.most, late)
 
-    def _put(self, *, alone: bool) -> float:
-        """As they come: each in a commit of its own, at its moment."""
+    def _put(self, *, alone: bool) -> tuple[dict[UUID, float], float]:
+        """As they come, those that are due together in one commit. Job -> when it was to come (Unix time); and how
+        late the latest was.
+        """
         from bench.strategies_worker import Long, Middle, Mixed, Short
 
         kinds = (Mixed, Mixed, Mixed) if alone else (Short, Middle, Long)
-        tenants = [new_id() for _ in range(int(self._day.tenant.max()) + 1)]
-        late, began = 0.0, time.monotonic()
-        for number, moment in enumerate(self._moments.tolist()):
-            time.sleep(max(0.0, began + moment - time.monotonic()))
-            late = max(late, time.monotonic() - began - moment)
-            job = kinds[self._day.queue[number]](seconds=float(self._day.durations[number]))
+        tenants = [new_id() for _ in range(TENANTS)]
+        facts = zip(self._day.tenant, self._day.queue, self._day.durations, strict=True)
+        jobs = [
+            PostedJob(tenant_id=tenants[whose], new=NewJob(job=kinds[queue](seconds=float(long))))
+            for whose, queue, long in facts
+        ]
+        planned: dict[UUID, float] = {}
+        late, moments = 0.0, self._day.arrivals + time.time()
+        while (done := len(planned)) < len(jobs):
+            time.sleep(max(0.0, moments[done] - time.time()))
+            due = max(done + 1, int(np.searchsorted(moments, time.time(), side="right")))
             with self._engine.begin() as tx:
-                enqueue(tx, tenants[self._day.tenant[number]], job)
-        return late
+                ids = enqueue_posted(tx, jobs[done:due])
+            late = max(late, time.time() - moments[done])
+            planned.update(zip(ids, moments[done:due].tolist(), strict=True))  # type: ignore[arg-type]
+        return planned, late
 
     def _left(self) -> int:
         with self._engine.connect() as tx:
             return int(tx.execute(_LEFT).scalar_one())
 
-    def _waits(self) -> tuple[Waits, list[float]]:
-        """Of all jobs in their order; and of each surge, how long after its end the last queue was over it."""
+    def _waits(self, planned: Mapping[UUID, float]) -> Waits:
+        """Of all jobs in their order."""
         with self._engine.connect() as tx:
-            waits = np.array(tx.execute(_WAITS).scalars().all())
-        assert len(waits) == len(self._moments), "each job has begun once"
-        ends = (self._day.bursts + self._day.burst_seconds) * (SECONDS / DAY)
-        back = np.zeros(len(ends))
+            claimed = {row.job_id: row.at for row in tx.execute(_CLAIMED)}
+        assert claimed.keys() == planned.keys(), "each job has begun"
+        return np.array([claimed[job] - moment for job, moment in planned.items()])
+
+    def _recovery(self, waits: Waits) -> float:
+        end, last = SURGE_AT + SURGE_SECONDS, 0.0
         for number in range(len(QUEUES)):
             chosen = self._day.queue == number
-            fine = self._moments[chosen][waits[chosen] <= FINE_SECONDS]
-            moments = np.append(fine, SECONDS)[np.searchsorted(fine, ends)]
-            back = np.maximum(back, moments - ends)
-        return waits, [round(float(one), 1) for one in np.maximum(back, 0)]
+            moments = self._day.arrivals[chosen][waits[chosen] <= FINE_SECONDS]
+            after = moments[moments > end]
+            last = max(last, float(after[0] if len(after) else SECONDS) - end)
+        return last
 
 
 def facts_of(outcome: Outcome) -> dict[str, Any]:
     return {
         "p50_ms": round(outcome.percentile(0.5) * 1000, 1),
         "p99_ms": round(outcome.percentile(0.99) * 1000, 1),
-        "recovery_s": outcome.recoveries,
+        "recovery_s": round(outcome.recovery, 1),
         "worker_seconds": round(outcome.worker_seconds),
+        "most_children": outcome.most,
         "enqueued_late_ms": round(outcome.late * 1000),
     }
 
