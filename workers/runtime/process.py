@@ -59,6 +59,7 @@ def install(app: Celery, settings: Settings, *, before_exit: Callable[[], None])
     worker_process_init.connect(begin_traces, weak=False)
     worker_process_shutdown.connect(exit_now, weak=False)
     worker_init.connect(prepare_traces, weak=False)
+    worker_init.connect(keep_what_is_loaded)
     Drain.seconds = settings.worker_drain_seconds
     worker_shutting_down.connect(Drain.begin)
     worker_shutdown.connect(last_turn)
@@ -91,6 +92,13 @@ def _relax_gc(**_: Any) -> None:
     """
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLD)
+
+
+def keep_what_is_loaded(**_: Any) -> None:
+    """Celery's pool collects garbage before it forks each child. Of what Celery itself has loaded by now nothing is
+    garbage, and looking through it takes three times as long as a fork.
+    """
+    gc.freeze()
 
 
 def _exit_at_once(*, exitcode: int, **_: Any) -> None:
