@@ -163,7 +163,7 @@ def small_day(seed: int) -> Day:
 
 def run() -> Result:
     day = small_day(SEED)
-    postgres.SETTINGS["max_connections"] = "250"
+    postgres.SETTINGS["max_connections"] = "400"
     with servers() as (system, engine):
         os.environ.update(SCALING)
         stage = Stage(system, engine, day)
