@@ -266,16 +266,16 @@ class Settings(BaseSettings):
     )
 
     scaling_poll_seconds: Seconds = Field(
-        default=5.0, description="How often a worker with --autoscale looks at its queue."
+        default=2.0, description="How often a worker with --autoscale looks at its queue."
     )
     scaling_drain_seconds: Seconds = Field(
-        default=60.0, description="It has children enough to be rid of a backlog within this, ..."
+        default=10.0, description="It has children enough to be rid of a backlog within this, ..."
     )
     scaling_max_lag_seconds: Seconds = Field(
-        default=30.0, description="... more while a due job waits for longer than this, ..."
+        default=5.0, description="... more while a due job waits for longer than this, ..."
     )
     scaling_down_seconds: Seconds = Field(
-        default=300.0, description="... and no fewer than it called for at any time within this."
+        default=120.0, description="... and no fewer than it called for at any time within this."
     )
 
     heartbeat_file: str | None = Field(

@@ -1,8 +1,9 @@
 """A million jobs a day: one static queue, static shards, and pools that follow the lag, simulated.
 
-The lag-driven run comes first; the static ones then get the same worker-seconds, as whole workers. The ratio
-is the share of the static queue's p99 wait that is saved. Every traffic model is reported, with what one
-static queue would cost for the same p99; the goal is set for the first.
+The lag-driven runs come first: Celery's workers with children that come and go, and containers. The static ones then
+get the same worker-seconds, as whole workers. The ratio is the share of the static queue's p99 wait that the children
+save. Every traffic model is reported, with what one static queue would cost for the same p99; the goal is set for the
+first.
 """
 
 import time
@@ -12,32 +13,43 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from app.scaling.policy import ScalingPolicy
 from bench.autoscale_pools import Outcome, following, one_queue, sharded
-from bench.autoscale_traffic import DAY, MODELS, Day, Traffic, make_day
+from bench.autoscale_scalers import CONTAINERS, Scaler, processes
+from bench.autoscale_traffic import DAY, MODELS, QUOTED, Day, Traffic, make_day
 from bench.report import Result
 
 JOBS = 1_000_000
 SEEDS = (1, 2, 3)
-POLICY = ScalingPolicy()
 MOST_WORKERS = 2_000
+QUOTED_WORKERS = 50
+"""500 jobs/s, with jobs of 0.1 s."""
+QUOTED_FLOOR = 16
+"""Children of each pool, all day: what is left of 50 for the bursts is not used up."""
+STATIC_FOR = {"processes": "one static queue", "containers": "one static queue, as containers"}
+"""Means -> which static queue costs as much."""
 
 
 def run() -> Result:
     saved: list[tuple[float, float]] = []
     notes: dict[str, Any] = {}
     for model in MODELS:
-        for seed in SEEDS if model is MODELS[0] else SEEDS[:1]:
+        shares: dict[str, list[float | None]] = {}
+        for seed in SEEDS:
             began = time.perf_counter()
             day = make_day(model, JOBS, seed=seed)
             outcomes = compare(day)
-            facts = {name: facts_of(one, day) for name, one in outcomes.items()}
-            if seed == SEEDS[0]:
-                saves, static = saved_p99(outcomes)
-                notes[model.name] = {"saved": round(saves / static, 3) if static else None, **facts}
-                show(model, facts, time.perf_counter() - began)
             if model is MODELS[0]:
-                saved.append(saved_p99(outcomes))
+                saved.append(saved_p99(outcomes, "processes"))
+            for means in STATIC_FOR:
+                saves, static = saved_p99(outcomes, means)
+                shares.setdefault(means, []).append(round(saves / static, 3) if static else None)
+            if seed == SEEDS[0]:
+                wait = outcomes["lag-driven, processes"].percentile(0.99)
+                outcomes["static, same p99"] = one_queue(day, enough(day, wait))
+                facts = {name: facts_of(one, day) for name, one in outcomes.items()}
+                show(model, facts, time.perf_counter() - began)
+        notes[model.name] = {"saved": shares, **facts}
+    notes[QUOTED.name] = quoted()
     return Result(
         name="autoscale",
         unit="ms of p99 saved",
@@ -48,16 +60,36 @@ def run() -> Result:
     )
 
 
-def compare(day: Day, policy: ScalingPolicy = POLICY) -> dict[str, Outcome]:
-    """The three strategies on one day, and one queue with as many workers as the lag-driven p99 takes."""
-    lag_driven = following(day, policy)
-    workers = round(lag_driven.worker_seconds / DAY)
+def compare(day: Day, scaler: Scaler | None = None) -> dict[str, Outcome]:
+    """The strategies on one day; each static one is beside the lag-driven one that it costs as much as."""
+    children, containers = following(day, scaler or processes()), following(day, CONTAINERS)
+    workers = round(children.worker_seconds / DAY)
     return {
         "one static queue": one_queue(day, workers),
         "static shards": sharded(day, workers),
-        "lag-driven pools": lag_driven,
-        "static, same p99": one_queue(day, enough(day, lag_driven.percentile(0.99))),
+        "lag-driven, processes": children,
+        "lag-driven, containers": containers,
+        "one static queue, as containers": one_queue(day, round(containers.worker_seconds / DAY)),
     }
+
+
+def quoted() -> dict[str, Any]:
+    """The quoted table's case as we read it: 50 static workers, and children with two floors."""
+    saved: dict[str, list[float]] = {}
+    for seed in SEEDS:
+        day = make_day(QUOTED, JOBS, seed=seed)
+        outcomes = {
+            "one static queue": one_queue(day, QUOTED_WORKERS),
+            "lag-driven, processes": following(day, processes()),
+            "lag-driven, processes, higher floor": following(day, processes(least=QUOTED_FLOOR)),
+        }
+        static, *others = (one.percentile(0.99) for one in outcomes.values())
+        for name, ours in zip(list(outcomes)[1:], others, strict=True):
+            saved.setdefault(name, []).append(round(1 - ours / static, 3))
+        if seed == SEEDS[0]:
+            facts = {name: facts_of(one, day) for name, one in outcomes.items()}
+    show(QUOTED, facts, 0)
+    return {"saved": saved, **facts}
 
 
 def enough(day: Day, p99: float) -> int:
@@ -72,11 +104,10 @@ def enough(day: Day, p99: float) -> int:
     return low
 
 
-def saved_p99(outcomes: dict[str, Outcome]) -> tuple[float, float]:
-    """In ms: by how much the lag-driven p99 is lower than the static queue's, and the latter."""
-    static = outcomes["one static queue"].percentile(0.99) * 1000
-    ours = outcomes["lag-driven pools"].percentile(0.99) * 1000
-    return static - ours, static
+def saved_p99(outcomes: dict[str, Outcome], means: str) -> tuple[float, float]:
+    """In ms: by how much the lag-driven p99 is lower than that of one static queue at its cost, and the latter."""
+    static = outcomes[STATIC_FOR[means]].percentile(0.99) * 1000
+    return static - outcomes[f"lag-driven, {means}"].percentile(0.99) * 1000, static
 
 
 def facts_of(outcome: Outcome, day: Day) -> dict[str, float | None]:
@@ -90,6 +121,7 @@ def facts_of(outcome: Outcome, day: Day) -> dict[str, float | None]:
         "recovery_s": round(back[len(back) // 2], 1) if back else None,
         "worst_recovery_s": round(back[-1], 1) if back else None,
         "worker_seconds": round(outcome.worker_seconds),
+        "most_workers": outcome.most_workers,
         "ceiling_per_s": round(outcome.ceiling_workers / float(day.durations.mean())),
     }
 

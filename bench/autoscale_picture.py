@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.autoscale import JOBS, POLICY, SEEDS
+from bench.autoscale import JOBS, SEEDS
 from bench.autoscale_pools import Outcome, following, one_queue, sharded
+from bench.autoscale_scalers import CONTAINERS, processes
 from bench.autoscale_traffic import DAY, MODELS, Day, make_day
 
 BINS = 288
@@ -18,13 +19,13 @@ Values = NDArray[np.float64]
 
 _HEAD = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 900 480" role="img" aria-labelledby="t d" \
 font-family="system-ui, sans-serif">
-<title id="t">A day of a million jobs, three strategies</title>
+<title id="t">A day of a million jobs, four ways to run its workers</title>
 <desc id="d">{desc}</desc>
 <style>svg{{background:#fbfaf7}}text{{font-size:12px;fill:#33415c}}.h{{font-size:14px;font-weight:600}}
-.a{{fill:#d9dfe8}}.o{{stroke:#b3261e}}.s{{stroke:#b07a00}}.l{{stroke:#1f6b4a}}.g{{stroke:#c9cfda}}
+.a{{fill:#d9dfe8}}.o{{stroke:#b3261e}}.s{{stroke:#b07a00}}.l{{stroke:#1f6b4a}}.c{{stroke:#5b6fb8}}.g{{stroke:#c9cfda}}
 path{{fill:none;stroke-width:1.6}}path.a{{stroke:none;fill:#d9dfe8}}
 @media (prefers-color-scheme:dark){{svg{{background:#14181f}}text{{fill:#c5cede}}.a,path.a{{fill:#2a3342}}
-.o{{stroke:#ff8a80}}.s{{stroke:#ffca5c}}.l{{stroke:#5fc396}}.g{{stroke:#39445a}}}}</style>
+.o{{stroke:#ff8a80}}.s{{stroke:#ffca5c}}.l{{stroke:#5fc396}}.c{{stroke:#9db2ff}}.g{{stroke:#39445a}}}}</style>
 """
 
 
@@ -36,8 +37,8 @@ def picture(day: Day, outcomes: dict[str, Outcome]) -> str:
     level = static.worker_seconds / DAY
     top = max(float(workers.max()), level)
     parts = [
-        _HEAD.format(desc="Workers follow the arrivals in the lag-driven pools; p99 waits below."),
-        f'<text class="h" x="{LEFT}" y="24">Workers: lag-driven pools, and static at the same worker-seconds</text>',
+        _HEAD.format(desc="Children follow the arrivals in the lag-driven pools; p99 waits below."),
+        f'<text class="h" x="{LEFT}" y="24">Workers: lag-driven children, and static at the same worker-seconds</text>',
         f'<text x="{LEFT}" y="42">grey: arrivals, up to {arriving.max():.0f} jobs/s; top: {top:.0f} workers</text>',
         _area(arriving / arriving.max(), 50.0),
         _line("l", workers / top, 50.0),
@@ -48,9 +49,14 @@ def picture(day: Day, outcomes: dict[str, Outcome]) -> str:
         y = 290 + HEIGHT * (1 - _logarithm(np.array([float(ms)]))[0])
         parts.append(f'<path class="g" d="M{LEFT} {y:.1f}H{LEFT + WIDTH}"/>')
         parts.append(f'<text x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{words}</text>')
-    names = {"o": "one static queue", "s": "static shards", "l": "lag-driven pools"}
+    names = {
+        "o": "one static queue",
+        "s": "static shards",
+        "c": "lag-driven, containers",
+        "l": "lag-driven, processes",
+    }
     for number, (style, name) in enumerate(names.items()):
-        x = LEFT + 190 * number
+        x = LEFT + 200 * number
         parts.append(_line(style, _logarithm(_p99(day, outcomes[style])), 290.0))
         parts.append(
             f'<path class="{style}" d="M{x} 264h24"/><text x="{x + 30}" y="268">{name}</text>'
@@ -95,9 +101,14 @@ def _area(values: Values, top: float) -> str:
 
 def main() -> None:
     day = make_day(MODELS[0], JOBS, seed=SEEDS[0])
-    lag = following(day, POLICY)
+    lag = following(day, processes())
     workers = round(lag.worker_seconds / DAY)
-    outcomes = {"o": one_queue(day, workers), "s": sharded(day, workers), "l": lag}
+    outcomes = {
+        "o": one_queue(day, workers),
+        "s": sharded(day, workers),
+        "c": following(day, CONTAINERS),
+        "l": lag,
+    }
     Path("docs/strategies.svg").write_text(picture(day, outcomes))
 
 

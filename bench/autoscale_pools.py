@@ -8,15 +8,11 @@ from heapq import heappop, heappush, heapreplace
 import numpy as np
 from numpy.typing import NDArray
 
-from app.scaling.policy import ScalingPolicy, Seen, Wanted, decide
+from app.scaling.policy import Seen, Wanted, decide
+from bench.autoscale_scalers import Scaler
 from bench.autoscale_traffic import DAY, MIX, Day
 from bench.queue_simulation import Seconds, waits
 
-START_UP = 20.0
-"""From the decision until a new replica takes its first job: scheduling, image at hand, Celery's start."""
-RATE_WINDOW = 60.0
-MEAN_OF = 1000
-"""A pool's mean duration is that of so many jobs, the last to begin."""
 TENANT_SHARDS = 2
 FINE_SECONDS = 1.0
 """A pool is over a burst when whoever comes next waits no longer than this."""
@@ -32,6 +28,11 @@ class Outcome:
     ceiling_workers: int
     recoveries: Sequence[float]
     timeline: Sequence[tuple[float, int]] = field(default_factory=tuple)
+
+    @property
+    def most_workers(self) -> int:
+        """At any moment: so many need room."""
+        return max((workers for _, workers in self.timeline), default=self.ceiling_workers)
 
     def percentile(self, share: float) -> float:
         return float(np.quantile(self.waits, share))
@@ -64,12 +65,12 @@ def divided(workers: int, work: Sequence[float]) -> list[int]:
     return share
 
 
-def following(day: Day, policy: ScalingPolicy, *, start_up: float = START_UP) -> Outcome:
-    """A pool for each queue, scaled by the policy from what a scaler sees every `poll_seconds`."""
+def following(day: Day, scaler: Scaler) -> Outcome:
+    """A pool for each queue, scaled by the policy from what the scaler sees every `poll_seconds`."""
     chosen = [day.queue == number for number in range(len(MIX))]
     waited = np.zeros(len(day.queue))
     pools = [
-        ElasticPool(day.arrivals[one], day.durations[one], policy, start_up=start_up)
+        ElasticPool(day.arrivals[one], day.durations[one], scaler, everybody=day.arrivals)
         for one in chosen
     ]
     for one, pool in zip(chosen, pools, strict=True):
@@ -79,6 +80,7 @@ def following(day: Day, policy: ScalingPolicy, *, start_up: float = START_UP) ->
     for moment, change in changes:
         workers += change
         timeline.append((moment, workers))
+    policy = scaler.policy
     return Outcome(
         waited,
         sum(pool.worker_seconds for pool in pools),
@@ -92,66 +94,95 @@ class ElasticPool:
     """One queue and workers that come and go.
 
     A worker costs from the decision to start it until it has ended; told to end, it finishes its job. Those
-    that are free first go first.
+    that are free first go first. `everybody` are the arrivals in all pools.
     """
 
     def __init__(
-        self, arrivals: Seconds, durations: Seconds, policy: ScalingPolicy, *, start_up: float
+        self, arrivals: Seconds, durations: Seconds, scaler: Scaler, *, everybody: Seconds
     ) -> None:
         self._arrivals: list[float] = arrivals.tolist()
-        self._durations: list[float] = durations.tolist()
-        self._work = np.concatenate(([0.0], np.cumsum(durations)))
-        self._policy = policy
-        self._start_up = start_up
+        self._durations = durations
+        self._starts = np.zeros(len(arrivals))
+        self._everybody = everybody
+        self._scaler = scaler
+        self._policy = policy = scaler.policy
         self._replicas = policy.min_replicas
         workers = policy.min_replicas * policy.workers_per_replica
         self._free = [0.0] * workers
         self._history: list[Wanted] = []
+        self._ended: list[tuple[float, int]] = []
         self.worker_seconds = 0.0
         self.changes: list[tuple[float, int]] = [(0.0, workers)]
 
     def run(self) -> Seconds:
         """How long each job waits."""
-        waited: list[float] = []
-        tick = self._policy.poll_seconds
-        for number, arrival in enumerate(self._arrivals):
-            start = max(arrival, self._free[0])
+        tick, starts, free = self._policy.poll_seconds, self._starts, self._free
+        for number, duration in enumerate(self._durations.tolist()):
+            arrival = self._arrivals[number]
+            start = max(arrival, free[0])
             while start >= tick:
                 self._look(tick, begun=number)
                 tick += self._policy.poll_seconds
-                start = max(arrival, self._free[0])
-            heapreplace(self._free, start + self._durations[number])
-            waited.append(start - arrival)
+                start = max(arrival, free[0])
+            heapreplace(free, start + duration)
+            starts[number] = start
         while tick < DAY:
-            self._look(tick, begun=len(self._arrivals))
+            self._look(tick, begun=len(starts))
             tick += self._policy.poll_seconds
-        self.worker_seconds += sum(max(DAY, free) for free in self._free)
-        return np.array(waited)
+        self.worker_seconds += sum(max(DAY, one) for one in free)
+        waited: Seconds = starts - self._arrivals
+        return waited
 
     def _look(self, now: float, *, begun: int) -> None:
-        arrived = bisect_right(self._arrivals, now)
-        lately = arrived - bisect_right(self._arrivals, now - RATE_WINDOW)
-        counted = min(begun, MEAN_OF)
-        seen = Seen(
-            backlog=arrived - begun,
-            oldest_seconds=now - self._arrivals[begun] if arrived > begun else 0.0,
-            arrival_rate=lately / RATE_WINDOW,
-            mean_seconds=float(self._work[begun] - self._work[begun - counted]) / max(counted, 1),
-            replicas=self._replicas,
-        )
-        target, self._history = decide(seen, self._history, self._policy, now=now)
+        target, self._history = decide(self._seen(now, begun), self._history, self._policy, now=now)
+        self._ended = [one for one in self._ended if one[0] > now - 60]
+        gone = sum(number for _, number in self._ended)
+        target = self._scaler.within_pace(target, self._replicas, gone)
+        if target < self._replicas:
+            self._ended.append((now, self._replicas - target))
         self._scale(target - self._replicas, now)
         self._replicas = target
 
+    def _seen(self, now: float, begun: int) -> Seen:
+        every = self._scaler.measured_seconds
+        measured = max(0.0, ((now / every + 0.5) // 1 - 0.5) * every)
+        starts = self._starts[:begun]
+        arrived, taken = bisect_right(self._arrivals, measured), _until(starts, measured)
+        rate_seconds = self._looks_back(now)
+        since = _until(starts, now - rate_seconds)
+        lately = self._durations[since:begun]
+        ended = lately[starts[since:] + lately <= now]
+        return Seen(
+            backlog=arrived - taken,
+            oldest_seconds=now - self._arrivals[taken] if arrived > taken else 0.0,
+            arrival_rate=(begun - since) / rate_seconds,
+            mean_seconds=float(ended.mean()) if len(ended) else 0.0,
+            replicas=self._replicas,
+        )
+
+    def _looks_back(self, now: float) -> float:
+        longest, jobs = self._scaler.rate_seconds, self._scaler.rate_jobs
+        if jobs is None:
+            return longest
+        newest = _until(self._everybody, now)
+        oldest = float(self._everybody[newest - jobs]) if newest >= jobs else 0.0
+        return min(longest, max(1.0, now - oldest))
+
     def _scale(self, replicas: int, now: float) -> None:
-        for _ in range(replicas * self._policy.workers_per_replica):
-            heappush(self._free, now + self._start_up)
+        for number in range(replicas * self._policy.workers_per_replica):
+            ready = self._scaler.ready_seconds + number * self._scaler.each_seconds
+            heappush(self._free, now + ready)
             self.worker_seconds -= now
             self.changes.append((now, 1))
         for _ in range(-replicas * self._policy.workers_per_replica):
             ended = max(now, heappop(self._free))
             self.worker_seconds += ended
             self.changes.append((ended, -1))
+
+
+def _until(moments: Seconds, moment: float) -> int:
+    """How many of the sorted moments are not after it."""
+    return int(np.searchsorted(moments, moment, side="right"))
 
 
 def recoveries(day: Day, waited: Seconds, pools: Sequence[Chosen]) -> list[float]:

@@ -64,6 +64,12 @@ MODELS = (
 )
 """The first is the case of the table in docs/strategies.md: a million jobs a day, with bursts."""
 
+QUOTED = Traffic(
+    name="the quoted table's own", swing=0.8, bursts=4, burst_share=0.127, shorter=14.5
+)
+"""What would give one static queue a ceiling of 500 jobs/s and a p99 of 4.2 s at a million jobs a day: jobs of 0.1 s,
+50 workers, and a few minutes above the ceiling. `burst_share` was set by the static queue's p99 alone."""
+
 
 @dataclass(frozen=True, slots=True)
 class Day:

@@ -5,7 +5,8 @@ largest of four answers:
 
 - backlog: a replica for every `messages_per_replica` waiting jobs, the rule that KEDA's scalers have;
 - rate: enough for what arrives, at the target utilisation;
-- drain: enough for what arrives, and to be rid of the backlog within `drain_seconds`;
+- drain: enough for what arrives, and to be rid of the backlog within `drain_seconds`, but no more than a worker for
+  each job that waits;
 - lag: where the oldest job waits longer than `max_lag_seconds`, more by that proportion, at most twice as
   many as now. It needs no figure of durations.
 
@@ -31,7 +32,7 @@ class ScalingPolicy:
     messages_per_replica: int = 100
     workers_per_replica: int = 2
     target_utilisation: float = 0.7
-    drain_seconds: float = 60.0
+    drain_seconds: float = 15.0
     max_lag_seconds: float = 30.0
     poll_seconds: float = 15.0
     up_window_seconds: float = 0.0
@@ -74,11 +75,12 @@ class Wanted:
 def wanted(seen: Seen, policy: ScalingPolicy, *, now: float) -> Wanted:
     """What the queue calls for, within the pool's bounds and before any window."""
     arriving = seen.arrival_rate * seen.mean_seconds / policy.workers_per_replica
-    waiting = seen.backlog * seen.mean_seconds / policy.workers_per_replica
+    share = min(1.0, seen.mean_seconds / policy.drain_seconds)
+    waiting = seen.backlog * share / policy.workers_per_replica
     answers = {
         "backlog": seen.backlog / policy.messages_per_replica,
         "rate": arriving / policy.target_utilisation,
-        "drain": arriving + waiting / policy.drain_seconds,
+        "drain": arriving + waiting,
         "lag": _by_lag(seen, policy),
     }
     because = max(answers, key=lambda name: answers[name])

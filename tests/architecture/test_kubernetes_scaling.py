@@ -46,7 +46,7 @@ def test_the_triggers_are_the_policys_answers(queue: str) -> None:
     assert settings_of("production").worker_concurrency == POLICY.workers_per_replica
     assert triggers["messages"]["metadata"]["queueName"] == queue
     assert f"/ {POLICY.target_utilisation}" in triggers["rate"]["metadata"]["query"]
-    assert f"/ {POLICY.drain_seconds:g})" in triggers["drain"]["metadata"]["query"]
+    assert f"/ {POLICY.drain_seconds:g}, 1)" in triggers["drain"]["metadata"]["query"]
     for name in ("backlog", "rate", "drain", "lag"):
         asked = re.findall(r'queue="(\w+)"', triggers[name]["metadata"]["query"])
         assert set(asked) == {queue}

@@ -21,7 +21,8 @@ from tests.support.servers import wait_for
 QUEUE = "default"
 ARRIVED = 'sum(rate(millrace_dispatched_jobs_total{queue="default"}[5m]))'
 LOOK = "max(millrace_queue_due_jobs) + max(millrace_queue_oldest_age_seconds)"
-ATTEMPTS, SECONDS = 100, 40.0
+RAN = 'sum(rate(millrace_job_run_seconds_sum{queue="default"}[5m]))'
+ATTEMPTS, SECONDS, LONG_SECONDS = 100, 40.0, 2000.0
 MOMENTS = [(0, 0, 0, 2), (950, 60, 10, 4), (10, 0, 45, 6), (10, 0, 3000, 6), (90_000, 0, 5, 9)]
 """Due, queued, seconds that the oldest waits, replicas."""
 PAUSED = (5000, 0, 0, 2)
@@ -120,6 +121,20 @@ def _compare(watcher: Watcher, shown: Shown) -> None:
     for _ in range(ATTEMPTS):
         shown.run.observe(SECONDS / ATTEMPTS)
     wait_for(lambda: (value_of(watcher, ARRIVED) or 0) > 1, what="arrivals")
+    _agree(watcher, shown, policy, mean=SECONDS / ATTEMPTS)
+    before = value_of(watcher, RAN) or 0
+    shown.run.observe(LONG_SECONDS)
+    wait_for(
+        lambda: (value_of(watcher, RAN) or 0) > before * 2,
+        what="a job that is longer than `drain_seconds`",
+    )
+    _agree(watcher, shown, policy, mean=(SECONDS + LONG_SECONDS) / (ATTEMPTS + 1))
+    for name, (query, _, _) in triggers().items():
+        unseen = query.replace(f'queue="{QUEUE}"', 'queue="low"')
+        assert value_of(watcher, unseen) is None, f"{name}: what is missing isn't zero"
+
+
+def _agree(watcher: Watcher, shown: Shown, policy: ScalingPolicy, *, mean: float) -> None:
     for due, queued, oldest, replicas in [*MOMENTS, PAUSED]:
         shown.set(due, queued, oldest)
         wait_for(lambda total=due + oldest: value_of(watcher, LOOK) == total)  # type: ignore[misc]
@@ -127,11 +142,8 @@ def _compare(watcher: Watcher, shown: Shown) -> None:
             backlog=due + queued if oldest else 0,
             oldest_seconds=oldest,
             arrival_rate=value_of(watcher, ARRIVED) or 0,
-            mean_seconds=SECONDS / ATTEMPTS,
+            mean_seconds=mean,
             replicas=replicas,
         )
         asked = autoscaled(watcher, replicas, policy)
         assert abs(asked - wanted(seen, policy, now=0).replicas) <= 1, (due, queued, oldest)
-    for name, (query, _, _) in triggers().items():
-        unseen = query.replace(f'queue="{QUEUE}"', 'queue="low"')
-        assert value_of(watcher, unseen) is None, f"{name}: what is missing isn't zero"
