@@ -90,11 +90,11 @@ def dispatcher() -> None:
 
 
 @app.command()
-def migrate() -> None:
+def migrate(as_json: AsJson = False) -> None:
     """Bring the database to this version's schema and standard schedules; safe to repeat."""
     from app.ai.vectors import prepare
     from app.db import set_session_options
-    from app.migrations.run import upgrade
+    from app.migrations.run import newest, upgrade
     from app.schedules.defaults import install_defaults
     from app.settings import get_settings
 
@@ -106,6 +106,8 @@ def migrate() -> None:
         install_defaults(tx)
     with transaction() as tx:
         prepare(tx)
+    at = newest(settings)
+    answer({"at": at}, f"the database is at {at}", as_json=as_json)
 
 
 @tenants.command("create")
@@ -306,27 +308,28 @@ def revoke_key(
 
 
 @storage.command("init")
-def init_storage() -> None:
+def init_storage(as_json: AsJson = False) -> None:
     """Create the bucket unless it is there."""
     from app.settings import get_settings
     from app.storage import make_storage
 
     bucket = make_storage(get_settings())
     bucket.ensure_bucket()
-    typer.echo(f"bucket {bucket.bucket} is there")
+    answer({"bucket": bucket.bucket}, f"bucket {bucket.bucket} is there", as_json=as_json)
 
 
 @topology_commands.command("export")
 def export_topology(
     out: Annotated[Path, typer.Option()] = Path("infra/rabbitmq/definitions.json"),
+    as_json: AsJson = False,
 ) -> None:
     """Write RabbitMQ's definitions file from the code."""
     out.write_text(json.dumps(topology.definitions(), indent=2) + "\n")
-    typer.echo(f"wrote {out}")
+    answer({"written": str(out)}, f"wrote {out}", as_json=as_json)
 
 
 @topology_commands.command("declare")
-def declare_topology() -> None:
+def declare_topology(as_json: AsJson = False) -> None:
     """Declare exchanges, queues and bindings on the broker (policies come with the definitions file)."""
     from app.broker.publisher import connect, prepare_shards
     from app.jobs import CATALOG
@@ -339,8 +342,8 @@ def declare_topology() -> None:
     finally:
         connection.close()
     affinity = prepare_shards(get_settings(), affinity_of(get_settings(), CATALOG))
-    queues = (*topology.QUEUES, *affinity.queues)
-    typer.echo("declared: " + ", ".join(queue.name for queue in queues))
+    names = [queue.name for queue in (*topology.QUEUES, *affinity.queues)]
+    answer({"queues": names}, "declared: " + ", ".join(names), as_json=as_json)
 
 
 def _amount(words: str) -> Decimal:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from app.terminal import AsJson, table, transaction
+from app.terminal import AsJson, answer, table, transaction
 
 app = typer.Typer(no_args_is_help=True, help="The payloads of jobs, version by version.")
 
@@ -46,6 +46,7 @@ def list_versions(as_json: AsJson = False) -> None:
 def record(
     kinds: Annotated[list[str] | None, typer.Argument(metavar="[KIND]...")] = None,
     folder: Folder = Path("tests/golden"),
+    as_json: AsJson = False,
 ) -> None:
     """Record the shape and a golden message of contracts whose version is new: of KINDs, or of all.
 
@@ -60,7 +61,5 @@ def record(
         raise NotFound(f"There is no contract {unknown[0]!r} in app/jobs/__init__.py.")
     paths = [keep(folder, CATALOG[kind]) for kind in kinds or sorted(CATALOG)]
     written = [path for path in paths if path is not None]
-    for path in written:
-        typer.echo(f"wrote {path}")
-    if not written:
-        typer.echo("all versions are recorded already")
+    line = "\n".join(f"wrote {path}" for path in written) or "all versions are recorded already"
+    answer({"written": list(map(str, written))}, line, as_json=as_json)

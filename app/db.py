@@ -11,8 +11,23 @@ from typing import Any
 
 import psycopg
 from psycopg import sql
+from psycopg.errors import (
+    DuplicatePreparedStatement,
+    FeatureNotSupported,
+    InvalidSqlStatementName,
+    ReadOnlySqlTransaction,
+)
 from psycopg.rows import TupleRow, namedtuple_row
-from sqlalchemy import Connection, Dialect, Engine, TextClause, create_engine, event, make_url
+from sqlalchemy import (
+    Connection,
+    Dialect,
+    Engine,
+    ExceptionContext,
+    TextClause,
+    create_engine,
+    event,
+    make_url,
+)
 from sqlalchemy.exc import DBAPIError
 
 from app import driver
@@ -28,6 +43,8 @@ locks; by itself PostgreSQL notices only when the statement is done. A process t
 transaction for longer than any job may take loses it.
 """
 CONNECT_SECONDS = 5
+_STALE = (InvalidSqlStatementName, DuplicatePreparedStatement, ReadOnlySqlTransaction)
+_CHANGED = "cached plan must not change result type"
 
 
 def sqlalchemy_url(settings: Settings) -> str:
@@ -61,7 +78,22 @@ def make_engine(
     event.listen(
         engine, "do_connect", _connect if settings.otlp_endpoint is None else _connect_traced
     )
+    event.listen(engine, "handle_error", _give_up_stale)
     return engine
+
+
+def _is_stale(error: BaseException | None) -> bool:
+    """Whether the connection works and will never again do what it is for: what is prepared on it is gone, or of a schema
+    that has been migrated since; or its server isn't the primary any more.
+    """
+    if isinstance(error, FeatureNotSupported):
+        return _CHANGED in str(error)
+    return isinstance(error, _STALE)
+
+
+def _give_up_stale(context: ExceptionContext) -> None:
+    """A new connection has none of that; SQLAlchemy makes one in place of each that it calls disconnected."""
+    context.is_disconnect = context.is_disconnect or _is_stale(context.original_exception)
 
 
 def _connect(
@@ -234,11 +266,11 @@ def _ours(tx: Connection) -> driver.Connection:
 
 @contextmanager
 def _translated(tx: Connection, statement: TextClause) -> Iterator[None]:
-    """The driver's errors as SQLAlchemy's; a connection that broke is not used again."""
+    """The driver's errors as SQLAlchemy's; a connection that broke or is stale is not used again."""
     try:
         yield
     except psycopg.Error as error:
-        lost = driver_connection(tx).closed
+        lost = driver_connection(tx).closed or _is_stale(error)
         if lost:
             tx.invalidate(error)
         raise DBAPIError.instance(

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from app.broker.topology import Queue
-from app.terminal import AsJson, Why, answer, table, transaction, when
+from app.terminal import BY_COMMAND, AsJson, Why, answer, table, transaction, when
 
 queues = typer.Typer(no_args_is_help=True, help="The work queues: look at them, pause and resume.")
 kinds = typer.Typer(no_args_is_help=True, help="The kinds of jobs: pause, resume and limit them.")
@@ -23,7 +23,6 @@ Weight = Annotated[
 Tenant = Annotated[str, typer.Argument(help="Name or id.")]
 _PAUSED = "Paused by an operator."
 _RESUMED = "Resumed by an operator."
-_LIMITED = "Set at the command line."
 
 
 @queues.command("list")
@@ -107,9 +106,11 @@ def resume_kind(kind: str, reason: Why = _RESUMED, as_json: AsJson = False) -> N
 
 
 @kinds.command("limit")
-def limit_kind(kind: str, at_once: AtOnce = None, as_json: AsJson = False) -> None:
+def limit_kind(
+    kind: str, at_once: AtOnce = None, reason: Why = BY_COMMAND, as_json: AsJson = False
+) -> None:
     """Set how many jobs of a kind may be in flight at once, over all tenants."""
-    _limit("kind", _known(kind), at_once, None, as_json=as_json)
+    _limit("kind", _known(kind), at_once, None, reason, as_json=as_json)
 
 
 def pause_tenant(tenant: Tenant, reason: Why = _PAUSED, as_json: AsJson = False) -> None:
@@ -123,18 +124,23 @@ def resume_tenant(tenant: Tenant, reason: Why = _RESUMED, as_json: AsJson = Fals
 
 
 def share(
-    tenant: Tenant, at_once: AtOnce = None, weight: Weight = None, as_json: AsJson = False
+    tenant: Tenant,
+    at_once: AtOnce = None,
+    weight: Weight = None,
+    reason: Why = BY_COMMAND,
+    as_json: AsJson = False,
 ) -> None:
     """Set how many of a tenant's jobs may be in flight at once, and its weight; what isn't given goes back
     to the plan's.
     """
-    _limit("tenant", _tenant_id(tenant), at_once, weight, as_json=as_json)
+    _limit("tenant", _tenant_id(tenant), at_once, weight, reason, as_json=as_json)
 
 
 def plan_share(
     plan: Annotated[str, typer.Argument(help="trial, active or expired.")],
     at_once: AtOnce = None,
     weight: Weight = None,
+    reason: Why = BY_COMMAND,
     as_json: AsJson = False,
 ) -> None:
     """Set the same for each tenant on a plan that has none of its own."""
@@ -142,7 +148,7 @@ def plan_share(
 
     if plan not in {"trial", "active", "expired"}:
         raise Unprocessable(f"There is no plan {plan!r}. Use trial, active or expired.")
-    _limit("plan", plan, at_once, weight, as_json=as_json)
+    _limit("plan", plan, at_once, weight, reason, as_json=as_json)
 
 
 def add_to(tenants: typer.Typer) -> None:
@@ -184,7 +190,7 @@ def _resume(scope: str, name: str, reason: str, *, as_json: bool) -> None:
 
 
 def _limit(
-    scope: str, name: str, at_once: int | None, weight: int | None, *, as_json: bool
+    scope: str, name: str, at_once: int | None, weight: int | None, reason: str, *, as_json: bool
 ) -> None:
     from app.ledger.rules import Scope
     from app.operations.actor import Actor
@@ -192,7 +198,7 @@ def _limit(
 
     with transaction() as tx:
         actor, limits = Actor.at_the_command_line(), {"max_running": at_once, "weight": weight}
-        set_limit(tx, actor, Scope(scope), name, **limits, reason=_LIMITED)
+        set_limit(tx, actor, Scope(scope), name, **limits, reason=reason)
     limit = "any number" if at_once is None else str(at_once)
     facts = {"scope": scope, "name": name, "at_once": at_once, "weight": weight}
     line = f"{scope} {name}: {limit} at once, weight {weight or 'of its plan, or 1'}"

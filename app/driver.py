@@ -16,7 +16,7 @@ from typing import Any
 import psycopg
 from psycopg import pq
 from psycopg.abc import PQGen
-from psycopg.errors import InvalidSqlStatementName, error_from_result
+from psycopg.errors import error_from_result
 from psycopg.pq.abc import PGconn, PGresult
 from psycopg.rows import TupleRow
 
@@ -111,11 +111,8 @@ class Connection(psycopg.Connection[TupleRow]):
                 raise
         for result in results:
             if result.status not in _GOOD:
-                error = error_from_result(result)
-                forgotten = isinstance(error, InvalidSqlStatementName)  # by whomever
-                kept = {} if forgotten else self._ours
-                self._ours = {wire: name for wire, name in kept.items() if wire not in made}
-                raise error
+                self._ours = {wire: name for wire, name in self._ours.items() if wire not in made}
+                raise error_from_result(result)
         return results[len(made) :]
 
     def _prepare(self, wires: Sequence[_Wire]) -> set[_Wire]:

@@ -104,7 +104,11 @@ def cause(error: BaseException) -> str:
     An exception's message may quote what was being worked on: a row, a statement's parameters, a token. The
     whole of a job's error is in the ledger, which knows whose it is.
     """
-    return " from ".join(_name(each) for each in _chain(error))
+    said: list[str] = []
+    for name in map(_name, _chain(error)):
+        if not said or name not in said[-1]:
+            said.append(name)
+    return " from ".join(said)
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

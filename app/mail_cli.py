@@ -10,7 +10,7 @@ from uuid import UUID
 
 import typer
 
-from app.terminal import BY_COMMAND, AsJson, Why, plain, table, transaction, when
+from app.terminal import BY_COMMAND, AsJson, Why, answer, plain, table, transaction, when
 
 app = typer.Typer(no_args_is_help=True, help="Mail.")
 
@@ -22,7 +22,7 @@ TRY_LATER = 75
 
 
 @app.command()
-def check() -> None:
+def check(as_json: AsJson = False) -> None:
     """Connect to the mail server, encrypt and log in as for a mail, and send none."""
     from app.errors import Unavailable
     from app.mailing.smtp import Mailer, MailFailed
@@ -33,7 +33,8 @@ def check() -> None:
         Mailer(settings).check()
     except MailFailed as failed:
         raise Unavailable(str(failed), code=failed.verdict.code) from None
-    typer.echo(f"{settings.smtp_host}:{settings.smtp_port} takes mail ({settings.smtp_tls.value})")
+    where, tls = f"{settings.smtp_host}:{settings.smtp_port}", settings.smtp_tls.value
+    answer({"server": where, "tls": tls}, f"{where} takes mail ({tls})", as_json=as_json)
 
 
 @app.command("suppressions")
@@ -147,6 +148,7 @@ def unsuppress(
     tenant: Tenant,
     suppression: Annotated[UUID, typer.Argument(help="Its id, from `suppressions`.")],
     reason: Why = BY_COMMAND,
+    as_json: AsJson = False,
 ) -> None:
     """Let a tenant's mail go to the address again."""
     from app.keys import find_tenant
@@ -156,4 +158,5 @@ def unsuppress(
     with transaction() as tx:
         actor, tenant_id = Actor.at_the_command_line(), find_tenant(tx, tenant)
         mail.unsuppress(tx, actor, tenant_id, suppression, reason=reason)
-    typer.echo(f"{suppression} is removed")
+    facts = {"id": suppression, "removed": True}
+    answer(facts, f"{suppression} is removed", as_json=as_json)

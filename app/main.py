@@ -36,6 +36,7 @@ from app.api import (
     schedules,
     subscription,
     targets,
+    tenants,
     uploads,
     webhook_deliveries,
     webhook_endpoints,
@@ -83,12 +84,13 @@ ROUTES = (
     exports,
     documents,
     ai,
+    tenants,
     health,
     metrics,
 )
 """They are asked one after the other whether a request is theirs: first what is asked for most."""
 
-BEGIN_WORK = (imports, import_actions, import_preview, uploads, exports, documents)
+BEGIN_WORK = (imports, import_actions, import_preview, uploads, files, exports, documents)
 """What a POST to these begins is refused while too much is waiting; job_posts asks by itself."""
 
 NO_TELEMETRY: TelemetryConfig = {

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from app.errors import Unprocessable
-from app.terminal import BY_COMMAND, Why, transaction
+from app.terminal import BY_COMMAND, AsJson, Why, answer, transaction
 
 app = typer.Typer(no_args_is_help=True, help="The payment provider's events.")
 
@@ -23,6 +23,7 @@ def replay(
         datetime | None, typer.Option(help="All that were received since (UTC).")
     ] = None,
     reason: Why = BY_COMMAND,
+    as_json: AsJson = False,
 ) -> None:
     """Have stored events applied again, of all tenants; safe to repeat: what was right stays as it is."""
     from app.operations import payments
@@ -40,4 +41,4 @@ def replay(
         if not ids:
             break
         total, last = total + len(ids), ids[-1]
-    typer.echo(f"{total} events will be applied again")
+    answer({"replayed": total}, f"{total} events will be applied again", as_json=as_json)

@@ -89,11 +89,15 @@ def wanted_of_postgres(settings: Settings, plan: Sequence[ConnectionLine]) -> in
 def words_of(plan: Sequence[ConnectionLine], of: str) -> str:
     """`11 of 1 web process, 9 of 1 dispatcher, ...`."""
     return ", ".join(
-        f"{getattr(line, of)} of {line.processes} {line.process}"
-        + ("es" if line.process.endswith("s") else "s") * (line.processes != 1)
+        f"{getattr(line, of)} of {line.processes} {_named(line.process, line.processes)}"
         for line in plan
         if getattr(line, of)
     )
+
+
+def _named(process: str, number: int) -> str:
+    endings = {"s": "es", "d": "ren"}  # processes, children
+    return process if number == 1 else process + endings.get(process[-1], "s")
 
 
 def over_postgres(settings: Settings, limits: PostgresLimits) -> Over | None:

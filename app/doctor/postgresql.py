@@ -12,12 +12,11 @@ from app.connections import SPARE
 from app.db import SESSION_SETTINGS, direct_connection, probe_connection
 from app.doctor.clocks import skew
 from app.doctor.findings import Finding, failed, ok, warning
-from app.migrations.run import config
+from app.migrations.run import OLDEST_POSTGRESQL, config
 from app.models.tables import TABLES
 from app.server_limits import over_postgres, plan_of, postgres_limits, wanted_of_postgres, words_of
 from app.settings import Settings
 
-OLDEST = 18
 _CHANNEL = "millrace_doctor"
 _NOTIFY_SECONDS = 2.0
 _RIGHTS = ("SELECT", "INSERT", "UPDATE", "DELETE")
@@ -68,8 +67,10 @@ def _directly(connection: psycopg.Connection) -> Finding:
 def _version(connection: psycopg.Connection) -> Finding:
     number = connection.info.server_version
     found = f"PostgreSQL {number // 10_000}.{number % 10_000}"
-    if number // 10_000 < OLDEST:
-        return failed("postgresql.version", found, f"Upgrade to PostgreSQL {OLDEST} or newer.")
+    if number // 10_000 < OLDEST_POSTGRESQL:
+        return failed(
+            "postgresql.version", found, f"Upgrade to PostgreSQL {OLDEST_POSTGRESQL} or newer."
+        )
     return ok("postgresql.version", found)
 
 

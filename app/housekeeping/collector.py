@@ -1,5 +1,7 @@
 """Drains the broker's dead-letter queue into the ledger, and finds jobs whose message the broker lost."""
 
+import time
+from collections.abc import Callable
 from itertools import islice
 
 import structlog
@@ -9,6 +11,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 
 from app.broker.dead_letters import DeadLetterQueue, DeadMessage
 from app.broker.topology import Queue
+from app.errors import BrokerAway
 from app.housekeeping.passages import Passages
 from app.ledger.affinity import affinity_of
 from app.ledger.aftermath import Aftermaths
@@ -24,19 +27,28 @@ BATCH = 100
 
 
 class Collector:
-    """Keeps a connection to the broker, and makes a new one after it broke."""
+    """Keeps a connection to the broker, and makes a new one after it broke. `clock` is in seconds and only ever rises."""
 
     def __init__(
-        self, settings: Settings, engine: Engine, catalog: Catalog, aftermaths: Aftermaths
+        self,
+        settings: Settings,
+        engine: Engine,
+        catalog: Catalog,
+        aftermaths: Aftermaths,
+        *,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
         self._engine = engine
         self._catalog = catalog
         self._aftermaths = aftermaths
         self._affinity = affinity_of(settings, catalog)
-        self._passages = Passages(engine, self._affinity, seconds=settings.rescue_after_seconds)
+        self._patience = settings.rescue_after_seconds
+        self._clock = clock
+        self._passages = Passages(engine, self._affinity, seconds=self._patience, clock=clock)
         self._queue: DeadLetterQueue | None = None
         self._busy: list[DeadMessage] = []
+        self._empty_since: dict[str, float] = {}
 
     def step(self) -> bool:
         """One look for lost messages, then one batch of dead ones; True when more are waiting.
@@ -46,7 +58,9 @@ class Collector:
         """
         try:
             return self._step()
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, BrokerAway):  # what it says when it is back is a beginning
+                self._empty_since.clear()
             self.close()
             raise
 
@@ -102,17 +116,27 @@ class Collector:
                 return keep_raw(tx, message, fault)
 
     def _rescue(self, queue: DeadLetterQueue, name: str) -> int:
-        ready = queue.ready(name)
+        empty = self._stays_empty(name, queue.ready(name))
         passed = self._passages.look(queue, name)
         with self._engine.begin() as tx:
             rescued = rescue_unheard(
                 tx,
                 name,
-                ready=ready,
-                seconds=self._settings.rescue_after_seconds,
+                empty=empty,
+                seconds=self._patience,
                 apart=self._affinity.kinds,
                 passed=passed,
             )
         for job_id in rescued:
             log.warning("job.rescued", job_id=str(job_id), queue=name, reason="message_lost")
         return len(rescued)
+
+    def _stays_empty(self, name: str, ready: int) -> bool:
+        """Whether every look has found nothing for as long as a job may take from the queue to its claim. One look says
+        little: a worker that has just started may have the message in hand, and a broker that has, not know of it yet.
+        """
+        if ready:
+            self._empty_since.pop(name, None)
+            return False
+        now = self._clock()
+        return now - self._empty_since.setdefault(name, now) >= self._patience

@@ -3,9 +3,13 @@
 An empty shard is passed. Through one that isn't a mark is sent: a message that lives for no time at all. A quorum queue
 lets such a message go when nothing is before it any more, and so the mark comes to the dead letters, and tells when it
 was sent. Whoever reads it there may have sent it or not.
+
+What a worker has taken it has not claimed yet: a passage counts only after a while.
 """
 
-from collections.abc import Collection
+import time
+from collections import deque
+from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
 
 from sqlalchemy import Engine, text
@@ -21,21 +25,32 @@ _NOW = text("""
 """)
 LOST_AFTER = 10
 """So many times `seconds` a mark is waited for before another is sent."""
+STEPS = 10
+"""So many parts of `seconds` are told apart."""
 
 
 class Passages:
-    """What one process has seen. Times are the database's."""
+    """What one process has seen. Times are the database's; how long it is known is told by the `clock`, in seconds."""
 
-    def __init__(self, engine: Engine, affinity: Affinity, *, seconds: float) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        affinity: Affinity,
+        *,
+        seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._engine = engine
         self._affinity = affinity
         self._seconds = seconds
         self._passed: dict[str, datetime] = {}
         self._sent: dict[str, datetime] = {}
+        self._clock = clock
+        self._known: dict[str, deque[tuple[float, datetime | None]]] = {}
 
     def look(self, queue: DeadLetterQueue, pool: str) -> datetime | None:
-        """Every shard of the pool has been passed since then; None: one of them never was, or the pool has none.
-        Where jobs of such kinds have been in flight for `seconds`, marks are sent. Raises BrokerAway.
+        """Every shard of the pool has been passed since then, as was known `seconds` ago; None: one of them never was,
+        or the pool has none. Where jobs of such kinds have been in flight for `seconds`, marks are sent. Raises BrokerAway.
         """
         shards = [shard.name for shard in self._affinity.shards_of(pool)]
         if not shards:
@@ -49,7 +64,7 @@ class Passages:
             elif some_wait and self._wants_mark(shard, now):
                 queue.mark(shard, now)
                 self._sent[shard] = now
-        return self._oldest(shards)
+        return self._counting(pool, self._oldest(shards))
 
     def came_through(self, message: DeadMessage) -> bool:
         """Whether the message is a mark; it is noted then."""
@@ -69,6 +84,18 @@ class Passages:
         under_way = passed is None or passed < sent
         patience = self._seconds * (LOST_AFTER if under_way else 1)
         return now - sent >= timedelta(seconds=patience)
+
+    def _counting(self, pool: str, passed: datetime | None) -> datetime | None:
+        now = self._clock()
+        known = self._known.setdefault(pool, deque())
+        if known and now - known[-1][0] < self._seconds / STEPS:
+            now, _ = known.pop()
+        known.append((now, passed))
+        until = self._clock() - self._seconds
+        while len(known) > 1 and known[1][0] <= until:
+            known.popleft()
+        since, counts = known[0]
+        return counts if since <= until else None
 
     def _oldest(self, shards: Collection[str]) -> datetime | None:
         if any(shard not in self._passed for shard in shards):

@@ -148,11 +148,6 @@ class Round:
     again: frozenset[str] = frozenset()
     curbed: bool = False
 
-    @property
-    def more(self) -> bool:
-        """Whether there is such a queue."""
-        return bool(self.again)
-
     def lap(self, queue: str) -> Lap:
         """That queue's."""
         return self.laps.setdefault(queue, Lap())

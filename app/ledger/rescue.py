@@ -67,7 +67,7 @@ _UNHEARD = _put_back("""
         FROM in_flight f JOIN jobs j ON j.id = f.job_id
         WHERE f.queue = :queue AND j.state = 'queued'
           AND j.queued_at < clock_timestamp() - make_interval(secs => :seconds)
-          AND (:ready = 0
+          AND (:empty
                OR j.queued_at < (SELECT at FROM front) - make_interval(secs => :seconds))
           AND (f.kind <> ALL(CAST(:apart AS text[]))
                OR j.queued_at < CAST(:passed AS timestamptz))
@@ -157,19 +157,19 @@ def rescue_unheard(
     tx: Connection,
     queue: str,
     *,
-    ready: int,
+    empty: bool,
     seconds: float,
     limit: int = 500,
     apart: Collection[str] = (),
     passed: datetime | None = None,
 ) -> list[UUID]:
-    """Jobs of the queue that are `queued` for at least `seconds` and whose message is gone: the broker
-    has none `ready`, or younger jobs have overtaken them by that much. Of the kinds that are `apart`, in shards of
+    """Jobs of the queue that are `queued` for at least `seconds` and whose message is gone: the broker's queue has been
+    `empty` for so long, or younger jobs have overtaken them by that much. Of the kinds that are `apart`, in shards of
     the queue's pool, only those that were queued before each shard was `passed`; None: one of them hasn't been.
     """
     facts = {"code": "message_lost", "message": "The broker no longer had the job's message."}
     lanes = {"apart": list(apart), "passed": passed}
-    known = {"queue": queue, "ready": ready, "seconds": seconds, "limit": limit}
+    known = {"queue": queue, "empty": empty, "seconds": seconds, "limit": limit}
     answer = tx.execute(_UNHEARD, {**known, **lanes, **facts})
     return list(answer.scalars())
 

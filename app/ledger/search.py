@@ -161,8 +161,8 @@ def find_id(tx: Connection, wanted: UUID, *, limit: int) -> list[Found]:
 
 
 def first_id_at(time: datetime) -> UUID:
-    """The least id of that millisecond."""
-    return UUID(int=int(time.timestamp() * 1000) << 80)
+    """The least id of that millisecond, and of all before 1970."""
+    return UUID(int=max(0, int(time.timestamp() * 1000)) << 80)
 
 
 def _looked_at(wanted: Wanted) -> tuple[str, str, int]:

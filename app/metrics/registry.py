@@ -2,9 +2,18 @@
 
 from functools import cache
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+)
 
 from app.metrics.declared import Metric, Process, Type
+
+disable_created_metrics()  # a second series for each counter and histogram, of which nobody asks
 
 
 @cache

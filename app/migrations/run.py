@@ -4,8 +4,13 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
 
+from app.errors import Unavailable
 from app.settings import Settings
+
+OLDEST_POSTGRESQL = 18
+"""Major version: the first with `uuidv7()`, and with `old` and `new` in RETURNING."""
 
 
 def config(settings: Settings) -> Config:
@@ -17,5 +22,21 @@ def config(settings: Settings) -> Config:
 
 
 def upgrade(settings: Settings, revision: str = "head") -> None:
-    """Apply what is missing. Two at once take turns: the second finds nothing to do."""
+    """Apply what is missing. Two at once take turns: the second finds nothing to do.
+
+    Raises Unavailable, with nothing touched, where the server is too old.
+    """
     command.upgrade(config(settings), revision)
+
+
+def newest(settings: Settings) -> str:
+    """The revision that `upgrade` ends at."""
+    return str(ScriptDirectory.from_config(config(settings)).get_current_head())
+
+
+def refuse_older(server: int) -> None:
+    """`server` is the major version of PostgreSQL. Raises Unavailable where that is too old."""
+    if server < OLDEST_POSTGRESQL:
+        raise Unavailable(
+            f"The database is PostgreSQL {server}; {OLDEST_POSTGRESQL} or newer is needed. Nothing was changed."
+        )

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from app.connections import CHILD, DISPATCHER, WORKER, Opens
 from app.jobs import CATALOG
 from app.settings import Settings
 
@@ -26,6 +27,21 @@ def test_every_job_has_its_line_in_the_readme() -> None:
         queue, tries, limits, *_ = (cell.strip() for cell in lines[kind].split("|"))
         assert (queue, int(tries)) == (spec.queue.value, spec.retry.attempts)
         assert limits == f"{spec.soft_seconds} / {spec.hard_seconds} s"
+
+
+@pytest.mark.parametrize(
+    ("process", "opens"),
+    [
+        ("dispatcher", DISPATCHER),
+        ("worker's main process", WORKER),
+        ("each of its children", CHILD),
+    ],
+)
+def test_the_plan_of_connections_is_the_codes(process: str, opens: Opens) -> None:
+    page = (ROOT / "docs" / "doctor.md").read_text()
+    row = rf"^\| {process} \| (\d+)(?: \(.*\))? \| (\d+) \| (\d+) \|$"
+    (found,) = re.findall(row, page, re.MULTILINE)
+    assert tuple(map(int, found)) == (opens.postgres, opens.listeners, opens.rabbitmq)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -73,6 +73,7 @@ def test_it_names_the_routes(document: dict[str, Any]) -> None:
         "GET /v1/search",
         "GET /v1/ai/labels",
         "GET /v1/ai/usage",
+        "GET /v1/tenants/top",
         "GET /v1/jobs",
         "POST /v1/jobs",
         "GET /v1/jobs/{job_id}",

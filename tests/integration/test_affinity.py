@@ -19,6 +19,7 @@ from app.ledger.affinity import affinity_of
 from app.ledger.contract import Catalog, catalog
 from app.metrics import declared
 from app.settings import Settings
+from tests.support.clock import Clock
 from tests.support.customers import make_customer
 from tests.support.housekeeping import task
 from tests.support.jobs import (
@@ -158,8 +159,14 @@ class TestLookedAfter:
     """By the dispatcher's chores, and by who inspects the broker."""
 
     @pytest.fixture
-    def collector(self, settings: Settings, engine: Engine, shards: Shards) -> Iterator[Collector]:
-        made = Collector(settings, engine, KNOWN, {})
+    def clock(self) -> Clock:
+        return Clock()
+
+    @pytest.fixture
+    def collector(
+        self, settings: Settings, engine: Engine, shards: Shards, clock: Clock
+    ) -> Iterator[Collector]:
+        made = Collector(settings, engine, KNOWN, {}, clock=clock)
         yield made
         made.close()
 
@@ -174,6 +181,7 @@ class TestLookedAfter:
     def test_a_lost_message_is_sent_again_once_every_shard_has_been_empty(
         self,
         collector: Collector,
+        clock: Clock,
         engine: Engine,
         lost: tuple[UUID, str],
         queues: Queues,
@@ -186,11 +194,20 @@ class TestLookedAfter:
         assert job_facts(engine, job_id).state == "queued"  # it might be the neighbour's
         take_some(queues, neighbour, 1)
         wait_for(lambda: queues.depth(neighbour) == 0, what="the mark to be gone as well")
+        clock.forward(60)
+        collector.step()
+        assert job_facts(engine, job_id).state == "queued"  # a worker may be about to claim it
+        clock.forward(30)
         collector.step()
         assert job_facts(engine, job_id).state == "scheduled"
 
     def test_a_shard_that_is_never_empty_keeps_no_lost_message_back(
-        self, collector: Collector, engine: Engine, lost: tuple[UUID, str], queues: Queues
+        self,
+        collector: Collector,
+        clock: Clock,
+        engine: Engine,
+        lost: tuple[UUID, str],
+        queues: Queues,
     ) -> None:
         job_id, busy = lost
         send(queues, busy, 3)
@@ -206,16 +223,20 @@ class TestLookedAfter:
         wait_for(lambda: queues.depth("dead") == 1, what="the mark at its end")
         collector.step()
         collector.step()
+        clock.forward(30)
+        collector.step()
         assert job_facts(engine, job_id).state == "scheduled"
         wait_for(lambda: queues.depth(busy) == 1)
         assert count(engine, "dead_letters") == 0
 
     def test_what_waits_in_a_shard_is_not_overtaken_by_what_goes_another_way(
-        self, collector: Collector, engine: Engine, shards: Shards
+        self, collector: Collector, clock: Clock, engine: Engine, shards: Shards
     ) -> None:
         waits = shards.dispatch_one()
         backdate(engine, waits, seconds=3600)
         self.overtaken(engine, shards.tenants[1])
+        collector.step()
+        clock.forward(30)
         collector.step()
         assert job_facts(engine, waits).state == "queued"
 

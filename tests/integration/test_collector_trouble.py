@@ -132,8 +132,10 @@ class TestOutages:
         monkeypatch.setattr(DeadLetterQueue, "take", take)
         job_id = add_queued(engine, tenant.id, Note())
         backdate(engine, job_id, seconds=3600)
-        with pytest.raises(ValueError, match="year"):
-            house.collector.step()
+        for _ in range(2):
+            with pytest.raises(ValueError, match="year"):
+                house.collector.step()
+            house.clock.forward(30)
         assert job_facts(engine, job_id).state == "scheduled"
 
     def test_a_job_that_somebody_holds_keeps_no_other_message_waiting(

@@ -153,6 +153,7 @@ class TestSearch:
     def test_an_ids_time_is_in_its_front(self) -> None:
         at = datetime(2026, 5, 1, tzinfo=UTC)
         assert first_id_at(at).int >> 80 == int(at.timestamp() * 1000)
+        assert first_id_at(datetime.min.replace(tzinfo=UTC)).int == 0
 
 
 class TestActions:

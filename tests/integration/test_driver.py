@@ -1,6 +1,7 @@
 """A transaction's first and last statements travel with its BEGIN and its COMMIT."""
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from uuid import UUID, uuid4
 
@@ -9,7 +10,7 @@ import pytest
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DataError, DBAPIError, OperationalError
 
-from app.db import begin_with, commit_with, driver_connection, make_engine
+from app.db import begin_with, commit_with, driver_connection, make_engine, rows_prepared
 from app.settings import Settings
 from bench.throughput_proxy import counting
 
@@ -113,6 +114,62 @@ def test_one_transaction_fails_where_somebody_else_had_the_server_forget(
         begin(tx, owner)
         commit_with(tx, LAST, {"id": owner, "word": "b"})
     assert rows(engine, owner) == ["a", "b"]
+
+
+STALE_ROWS = text("SELECT * FROM stale")
+
+
+def through_sqlalchemy(tx: Connection) -> object:
+    return tx.execute(STALE_ROWS).all()
+
+
+def prepared_by_the_library(tx: Connection) -> object:
+    return rows_prepared(tx, STALE_ROWS, {})
+
+
+def prepared_by_ours(tx: Connection) -> object:
+    return begin_with(tx, STALE_ROWS, {})
+
+
+def migrate(engine: Engine, one: Engine) -> None:
+    with engine.begin() as tx:
+        tx.execute(text("ALTER TABLE stale ADD COLUMN b int"))
+
+
+def forget(engine: Engine, one: Engine) -> None:
+    with one.begin() as tx:
+        driver_connection(tx).execute("DEALLOCATE ALL")
+
+
+def demote(engine: Engine, one: Engine) -> None:
+    with one.connect() as tx:
+        driver_connection(tx).execute("SET default_transaction_read_only = on")
+        driver_connection(tx).commit()
+        with pytest.raises(DBAPIError, match="read-only"):
+            tx.execute(text("INSERT INTO stale VALUES (1)"))
+
+
+@pytest.mark.parametrize("ask", [through_sqlalchemy, prepared_by_the_library, prepared_by_ours])
+@pytest.mark.parametrize("happens", [migrate, forget, demote])
+def test_what_a_connection_will_never_do_again_the_next_one_does(
+    engine: Engine,
+    one: Engine,
+    ask: Callable[[Connection], object],
+    happens: Callable[[Engine, Engine], None],
+) -> None:
+    with engine.begin() as tx:
+        tx.execute(text("CREATE TABLE IF NOT EXISTS stale (a int)"))
+    for _ in range(10):  # the library prepares what it has seen some times
+        with one.begin() as tx:
+            ask(tx)
+    happens(engine, one)
+    with one.connect() as tx, suppress(DBAPIError):
+        ask(tx)
+    with one.begin() as tx:
+        ask(tx)
+        tx.execute(text("INSERT INTO stale (a) VALUES (1)"))
+    with engine.begin() as tx:
+        tx.execute(text("DROP TABLE stale"))
 
 
 def test_a_transaction_that_has_failed_can_not_be_committed(engine: Engine, one: Engine) -> None:

@@ -153,12 +153,12 @@ class Ledger(RuleBasedStateMachine):
     def time_passes(self, which: int, seconds: float) -> None:
         backdate(self.engine, self.jobs[which], seconds=seconds)
 
-    @rule(ready=st.booleans())
-    def tidy(self, ready: bool) -> None:
+    @rule(empty=st.booleans())
+    def tidy(self, empty: bool) -> None:
         with self.engine.begin() as tx:
             rescue_expired_leases(tx)
         with self.engine.begin() as tx:
-            rescue_unheard(tx, "default", ready=int(ready), seconds=30)
+            rescue_unheard(tx, "default", empty=empty, seconds=30)
         with self.engine.begin() as tx:
             expire_next(tx, {})
         with self.engine.begin() as tx:

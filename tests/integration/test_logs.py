@@ -11,6 +11,7 @@ import structlog
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
+from app.broker.publisher import guarded
 from app.errors import BrokerAway
 from app.logs import cause, configure_logging
 from app.settings import Settings
@@ -150,6 +151,9 @@ def test_what_servers_say_is_told(engine: Engine) -> None:
         == "ConnectionRefusedError: [Errno 111] refused"
     )
     assert cause(BrokerAway("no route\nmore")) == "BrokerAway: no route"
+    with pytest.raises(BrokerAway) as away, guarded():
+        raise ConnectionRefusedError(111, "refused")
+    assert cause(away.value) == "BrokerAway: ConnectionRefusedError: [Errno 111] refused"
 
 
 def test_webhooks_leave_neither_secret_nor_body_nor_answer(

@@ -44,6 +44,7 @@ class TestWeb:
         assert rise(route="unmatched", status="404") == 1
         assert rise(method="other", status="405") == 1
         assert "0190a000" not in after.text
+        assert "_created" not in after.text
         name = "millrace_http_request_duration_seconds_count"
         assert after.total(name, route="/v1/jobs") - before.total(name, route="/v1/jobs") >= 1
         assert after.value("millrace_http_requests_open") == 1  # the scrape itself

@@ -93,6 +93,7 @@ def small(tmp_path: Path) -> Path:
         ("import", "a.b", "default", None, "means something to Python"),
         ("utils", "a.b", "default", None, "says nothing"),
         ("welcome", None, "default", None, "Give it: --kind mail.welcome"),
+        ("retry_policy", None, "default", None, "a second RetryPolicy"),
         ("send_welcome", "Mail Welcome", "default", None, "is no kind"),
         ("send_welcome", 'a.b", evil="', "default", None, "is no kind"),
         ("send_welcome", None, "urgent", None, "one of high, default, low"),

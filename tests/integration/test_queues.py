@@ -160,6 +160,7 @@ class TestBackpressure:
             api.post("/v1/jobs", json=HELLO),
             api.post("/v1/imports", params={"filename": "a.csv"}, content="email\na@b.example\n"),
             api.post("/v1/exports", json={"target": "contacts", "format": "csv"}),
+            api.post("/v1/files", files={"file": ("a.txt", b"Grist.", "text/plain")}),
         ):
             assert_problem(answer, 429, "backlog_full")
             assert int(answer.headers["retry-after"]) > 0

@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import Engine, text
 
-from app.errors import LostLease
+from app.errors import BrokerAway, LostLease
 from app.housekeeping.timekeeper import Timekeeper
 from app.ids import new_id
 from app.ledger import store
@@ -35,6 +35,7 @@ from tests.support.jobs import (
     running,
 )
 from tests.support.runtime import Worker
+from tests.support.servers import Servers
 from workers.runtime.context import Context
 from workers.runtime.executor import Disposition
 from workers.runtime.outcome import Done
@@ -42,9 +43,9 @@ from workers.runtime.outcome import Done
 SECONDS = 30.0
 
 
-def unheard(engine: Engine, *, ready: int, queue: str = "default") -> list[UUID]:
+def unheard(engine: Engine, *, empty: bool, queue: str = "default") -> list[UUID]:
     with engine.begin() as tx:
-        return rescue_unheard(tx, queue, ready=ready, seconds=SECONDS)
+        return rescue_unheard(tx, queue, empty=empty, seconds=SECONDS)
 
 
 def expired(engine: Engine) -> list[UUID]:
@@ -114,7 +115,7 @@ class TestLostMessage:
         house.dispatch()
         assert house.queues.job_ids("default") == [str(job_id)]
         backdate(engine, job_id, seconds=SECONDS - 2)
-        house.collector.step()
+        house.look_twice()
         assert job_facts(engine, job_id).state == "queued"
         backdate(engine, job_id, seconds=2.5)
         house.collector.step()
@@ -126,13 +127,44 @@ class TestLostMessage:
         worker.deliver(job_id)
         assert events(engine, job_id)[1:] == ["dispatch", "rescue", "dispatch", "claim", "succeed"]
 
+    def test_a_message_that_a_worker_has_just_taken_is_not_lost(
+        self, house: House, engine: Engine, tenant: Customer
+    ) -> None:
+        """It waited for a worker for long; the queue is empty, and the claim is still to come."""
+        job_id = add(engine, tenant.id, Note())
+        house.dispatch()
+        backdate(engine, job_id, seconds=3600)
+        house.look_twice()
+        house.get()
+        house.collector.step()
+        house.clock.forward(SECONDS - 1)
+        house.collector.step()
+        assert job_facts(engine, job_id).state == "queued"
+        house.clock.forward(1)
+        house.collector.step()
+        assert job_facts(engine, job_id).state == "scheduled"
+
+    def test_after_an_outage_the_broker_is_not_believed_at_once(
+        self, house: House, engine: Engine, tenant: Customer, servers: Servers
+    ) -> None:
+        house.look_twice()
+        lost = add_queued(engine, tenant.id, Note())
+        backdate(engine, lost, seconds=SECONDS + 1)
+        servers.rabbitmqctl("close_all_connections", "--vhost", "millrace", "for a test")
+        with pytest.raises(BrokerAway):
+            house.collector.step()
+        house.collector.step()
+        assert job_facts(engine, lost).state == "queued"
+        house.look_twice()
+        assert job_facts(engine, lost).state == "scheduled"
+
     def test_a_job_whose_message_is_ready_is_left_alone(
         self, house: House, engine: Engine, tenant: Customer
     ) -> None:
         job_id = add(engine, tenant.id, Note())
         house.dispatch()
         backdate(engine, job_id, seconds=3600)
-        house.collector.step()
+        house.look_twice()
         assert job_facts(engine, job_id).state == "queued"
         assert events(engine, job_id) == ["enqueue", "dispatch"]
 
@@ -144,7 +176,7 @@ class TestLostMessage:
         assert house.queues.job_ids("low") == [str(lost)]
         for job_id in (lost, fine):
             backdate(engine, job_id, seconds=SECONDS + 1)
-        house.collector.step()
+        house.look_twice()
         assert job_facts(engine, lost).state == "scheduled"
         assert job_facts(engine, fine).state == "queued"
 
@@ -155,7 +187,7 @@ class TestLostMessage:
         job_id = add(engine, tenant.id, Note())
         house.dispatch()
         backdate(engine, job_id, seconds=SECONDS + 1)
-        assert unheard(engine, ready=0) == [job_id]
+        assert unheard(engine, empty=True) == [job_id]
         worker.handle(Note, lambda _ctx, _job: Done(then=[LazyNote()]))
         assert worker.deliver(job_id) is Disposition.ACKNOWLEDGE  # the slow one: nothing to claim
         assert job_facts(engine, job_id).state == "scheduled"
@@ -180,7 +212,7 @@ class TestOvertaken:
         for job_id in (lost, younger.id):
             backdate(engine, job_id, seconds=40)
         backdate(engine, lost, seconds=behind)
-        assert unheard(engine, ready=5) == ([lost] if rescued else [])
+        assert unheard(engine, empty=False) == ([lost] if rescued else [])
         assert job_facts(engine, younger.id).state == "running"
 
     def test_what_runs_in_another_queue_overtakes_nobody(
@@ -189,7 +221,7 @@ class TestOvertaken:
         waiting = add_queued(engine, tenant.id, Note())
         backdate(engine, waiting, seconds=3600)
         running(engine, tenant.id, LazyNote())
-        assert unheard(engine, ready=5) == []
+        assert unheard(engine, empty=False) == []
 
 
 class TestTogether:
@@ -207,14 +239,14 @@ class TestTogether:
         def rescue() -> None:
             with engine.begin() as tx:
                 together.wait(10)
-                rescued.extend(rescue_unheard(tx, "default", ready=0, seconds=SECONDS, limit=15))
+                rescued.extend(rescue_unheard(tx, "default", empty=True, seconds=SECONDS, limit=15))
 
         threads = [threading.Thread(target=rescue) for _ in range(4)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join(20)
-        rescued += unheard(engine, ready=0)
+        rescued += unheard(engine, empty=True)
         assert sorted(rescued) == sorted(jobs)
         assert_in_its_place(engine)
         assert assert_lawful(engine) == 40
@@ -234,9 +266,9 @@ class TestTogether:
             with engine.begin() as tx:
                 tx.execute(text("SET LOCAL lock_timeout = '2s'"))
                 assert rescue_expired_leases(tx) == [stuck.id]
-                assert rescue_unheard(tx, "default", ready=0, seconds=SECONDS) == []
+                assert rescue_unheard(tx, "default", empty=True, seconds=SECONDS) == []
         assert expired(engine) == [silent.id]
-        assert unheard(engine, ready=0) == [lost]
+        assert unheard(engine, empty=True) == [lost]
 
     def test_a_worker_that_beats_at_the_last_moment_keeps_its_job(
         self, engine: Engine, tenant: Customer
@@ -297,7 +329,7 @@ class TestLeftovers:
         with engine.begin() as tx:
             mark_queued(tx, [job_id])
         assert_in_its_place(engine)
-        assert unheard(engine, ready=0) == []
+        assert unheard(engine, empty=True) == []
 
 
 def test_the_timekeeper_rescues_expires_and_sweeps(

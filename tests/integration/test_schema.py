@@ -1,9 +1,12 @@
 """The migrations make exactly the tables that the models describe."""
 
+import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, event, text
 
+from app.errors import Unavailable
+from app.migrations import run
 from app.migrations.run import upgrade
 from app.models.tables import TABLES
 from app.settings import Settings
@@ -39,3 +42,21 @@ def test_migrating_again_changes_nothing(settings: Settings, engine: Engine) -> 
     with engine.connect() as connection:
         versions = connection.execute(text("SELECT version_num FROM alembic_version")).scalars()
         assert len(list(versions)) == 1
+
+
+def test_a_server_that_is_too_old_is_named_before_anything_is_touched(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "OLDEST_POSTGRESQL", 99)
+    statements: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        statements.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        with pytest.raises(Unavailable, match=r"PostgreSQL \d\d; 99 or newer is needed"):
+            upgrade(settings)
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+    assert not [each for each in statements if not each.lower().startswith(("select", "show"))]

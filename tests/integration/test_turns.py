@@ -62,7 +62,7 @@ class TestRoundRobin:
         this = Round()
         first = send(engine, this, room=20)
         assert Counter(tenants(first)) == {small: 2, large: 10}
-        assert this.more
+        assert this.again
         assert Counter(tenants(send(engine, this, room=8))) == {large: 8}
 
     def test_another_dispatcher_s_jobs_are_passed(self, engine: Engine) -> None:
@@ -99,7 +99,7 @@ class TestRoundRobin:
         while True:
             sent += len(send(engine, this, room=2))
             rounds += 1
-            if not this.more:
+            if not this.again:
                 break
         assert sent == 21
         assert rounds < 21
@@ -183,7 +183,7 @@ class TestPauses:
         this = Round()
         assert [job.id for job in send(engine, this)] == [urgent]
         assert send(engine, this) == []
-        assert not this.more
+        assert not this.again
         with engine.begin() as tx:
             resume(tx, Scope.QUEUE, "default")
             assert load_rules(tx).by_name == {}

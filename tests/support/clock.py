@@ -1,4 +1,4 @@
-"""What is long ago, and yesterday: rows are moved into the past instead of waiting."""
+"""What is long ago, and yesterday: rows are moved into the past instead of waiting, and clocks are put forward."""
 
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -6,6 +6,19 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Engine, text
+
+
+class Clock:
+    """In seconds; stands still until it is put forward."""
+
+    def __init__(self) -> None:
+        self._now = 0.0
+
+    def __call__(self) -> float:
+        return self._now
+
+    def forward(self, seconds: float) -> None:
+        self._now += seconds
 
 
 def today(engine: Engine, zone_name: str) -> date:

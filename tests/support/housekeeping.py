@@ -17,6 +17,7 @@ from app.jobs import CATALOG
 from app.ledger.aftermath import Aftermaths
 from app.ledger.contract import Catalog, catalog
 from app.settings import Settings
+from tests.support.clock import Clock
 from tests.support.jobs import KEYED, LazyNote, Note, UrgentNote
 from tests.support.queues import Queues
 from tests.support.servers import wait_for
@@ -55,10 +56,17 @@ class House:
         self._engine = engine
         self.queues = queues
         self.aftermaths: Aftermaths = {}
+        self.clock = Clock()
         self.collector = self.make_collector()
 
     def make_collector(self, known: Catalog = TEST_CATALOG) -> Collector:
-        return Collector(self._settings, self._engine, known, self.aftermaths)
+        return Collector(self._settings, self._engine, known, self.aftermaths, clock=self.clock)
+
+    def look_twice(self) -> None:
+        """With as much time between as a job may take from the queue to its claim."""
+        self.collector.step()
+        self.clock.forward(self._settings.rescue_after_seconds)
+        self.collector.step()
 
     def dispatch(self) -> int:
         """Publish what is due, as the dispatcher does; how many jobs that were."""

@@ -139,7 +139,7 @@ class ShardConsumers(bootsteps.StartStopStep):
             self._looks = Plan.looks
             leaving |= self._strange - mine
             self._strange.clear()
-        for shard in leaving:
+        for shard in leaving & self._consumers.keys():
             ignore_errors(consumer, self._consumers[shard].cancel)
             ignore_errors(consumer, self._consumers[shard].consume)
         if mine != self._mine:

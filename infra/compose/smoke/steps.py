@@ -195,6 +195,9 @@ class Smoke:
         state = self.client.finished(f"/v1/imports/{import_id}", seconds=120)
         self._checked(state, good)
         self._count(good, 1)
+        query = "SELECT count(*) FROM job_history WHERE detail->>'code' = 'message_lost'"
+        (lost,) = self.stack.sql(query)
+        check(lost == "0", f"{lost} messages were taken for lost, and none was")
         kept = f"{self.contacts} contacts, {self.imports} imports"
         return f"down {down:.0f} s; healthy after {in_words(figures)}; {kept}"
 

@@ -17,6 +17,22 @@ TRIES = 5
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _KIND = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
 _EMPTY = frozenset({"util", "utils", "common", "helper", "helpers", "misc", "conftest", "test"})
+_IMPORTED = frozenset(
+    {
+        *(
+            "Concurrency",
+            "Debounce",
+            "JobContract",
+            "JobSpec",
+            "NewJob",
+            "Queue",
+            "RetryPolicy",
+            "UniqueUntil",
+        ),
+        *("Context", "Done", "Outcome", "Customer", "Disposition", "Engine", "Enqueued", "Worker"),
+    }
+)
+"""Classes that the contract, the handler or the test names."""
 _MAX_CHARS = 40
 
 
@@ -74,6 +90,10 @@ def make_order(
         fields=tuple(_field(words) for words in _each_once(fields)),
         keys=keys or Keys(),
     )
+    if order.class_name in _IMPORTED:
+        raise BadOrder(
+            f"{name!r} would be a second {order.class_name}. Use words like send_welcome."
+        )
     order.keys.check(order.kind, [field for field, _ in order.fields])
     return order
 
