@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import Unprocessable
+from app.imports import statements
 from app.imports.mapping import check_mapping, header_fingerprint, propose
-from app.imports.targets import TARGETS
+from app.imports.targets import TARGETS, Target
 from app.imports.values import ValueOptions
 
 CONTACTS, PRODUCTS = TARGETS["contacts"], TARGETS["products"]
@@ -228,3 +229,8 @@ def test_a_header_is_known_again() -> None:
     assert known != header_fingerprint(["Email First Name"])
     assert len(known) == 64
     assert header_fingerprint(["\udc80"])
+
+
+@pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS.keys())
+def test_a_targets_statements_are_written_once(target: Target) -> None:
+    assert statements.add(target, ("email",)) is statements.add(target, ("email",))

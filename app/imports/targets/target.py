@@ -28,7 +28,7 @@ class Field:
     names: tuple[str, ...] = ()
     also: tuple[str, ...] = ()
     never: tuple[str, ...] = ()
-    beside: Mapping[str, str] = field(default_factory=dict)
+    beside: Mapping[str, str] = field(default_factory=dict, hash=False)
     required: bool = False
 
 
