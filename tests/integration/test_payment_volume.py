@@ -1,4 +1,4 @@
-"""Ten thousand deliveries of a thousand events, shuffled and repeated, give the state that the events give
+"""Four thousand deliveries of five hundred events, shuffled and repeated, give the state that the events give
 in their own order: told by a model that knows nothing of facets, keys and locks.
 """
 
@@ -31,8 +31,8 @@ from tests.support.payments import (
 from tests.support.servers import Servers
 from tests.support.web import Web
 
-EVENTS, DELIVERIES, OVER_HTTP, AT_LAST = 1000, 10_000, 100, 40
-TENANTS, PER_TENANT = 25, 4
+EVENTS, DELIVERIES, OVER_HTTP, AT_LAST = 500, 4_000, 100, 40
+TENANTS, PER_TENANT = 10, 5
 STATUSES = ("active", "past_due", "unpaid", "trialing", "paused")
 
 
