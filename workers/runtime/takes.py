@@ -18,6 +18,7 @@ from uuid import UUID
 
 import structlog
 from celery.bootsteps import CLOSE  # type: ignore[attr-defined]  # the stubs lack it
+from celery.utils.log import get_logger
 from celery.worker import state
 from kombu.message import Message
 
@@ -29,6 +30,8 @@ from workers.runtime.request import Request
 from workers.runtime.unstarted import Returning
 
 log = structlog.get_logger()
+logger = get_logger(__name__)
+"""What Celery's parts write to."""
 
 LOOK_SECONDS = 0.25
 HELD_SECONDS = 1.0
@@ -175,7 +178,7 @@ class Takes:
         if len(asked) < 2:  # noqa: PLR2004
             return
         last = own[asked[-1]].message
-        last.ack_log_error(log, self._consumer.connection_errors, multiple=True)
+        last.ack_log_error(logger, self._consumer.connection_errors, multiple=True)
         for tag in asked:
             own[tag].acknowledged = True
         for tag in covered:
@@ -224,7 +227,7 @@ class Takes:
             else:
                 state.task_ready(request)
                 self._kept.append((now, request))
-        if self._kept:
+        if returning.done:
             log.info("worker.put_back", jobs=len(returning.done), reason="no_child_free")
 
     def _requeue(self, request: Request) -> None:
