@@ -13,7 +13,7 @@ from prometheus_client import (
 
 from app.metrics.declared import Metric, Process, Type
 
-disable_created_metrics()  # a second series for each counter and histogram, of which nobody asks
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each counter and histogram, of which nobody asks
 
 
 @cache
