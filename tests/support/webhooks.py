@@ -10,6 +10,7 @@ from app.webhooks.emitting import emit
 from tests.support.jobs import requeue
 from tests.support.receiver import Receiver
 from tests.support.runtime import Worker
+from workers import handlers  # noqa: F401 - they are registered by being imported
 
 PLAN = {"plan": "active"}
 
