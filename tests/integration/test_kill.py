@@ -68,11 +68,9 @@ def undisturbed(system: LocalSystem, content: bytes) -> Finished:
     return _import(system, content, strike=lambda: None)
 
 
-def _kill_web(system: LocalSystem) -> None:
+def _kill_web_and_dispatcher(system: LocalSystem) -> None:
+    """At once: neither has a part in how the other comes back."""
     system.kill_program("web", group=False)
-
-
-def _kill_dispatcher(system: LocalSystem) -> None:
     system.kill_program("dispatcher", group=False)
 
 
@@ -113,8 +111,7 @@ def assert_unchanged(disturbed: Finished, undisturbed: Finished) -> None:
         _kill_rabbitmq,
         _kill_postgres,
         _kill_s3,
-        _kill_web,
-        _kill_dispatcher,
+        _kill_web_and_dispatcher,
         _kill_worker,
     ],
     ids=lambda kill: kill.__name__,
