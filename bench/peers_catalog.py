@@ -107,6 +107,9 @@ OURS, EACH = "ours", "ours_message_each"
 SIDES: Mapping[str, Entry] = {
     OURS: Entry(title="Millrace, sixteen together", one=sides.OursTogether, promises=_OURS),
     "ours_many": Entry(title="Millrace, sixty-four together", one=sides.OursMany, promises=_OURS),
+    "ours_taken": Entry(
+        title="Millrace, a message each, 16 taken", one=sides.OursTaken, promises=_OURS
+    ),
     EACH: Entry(title="Millrace, a message each", one=Ours, promises=_OURS),
     "ours_claimed_first": Entry(
         title="Millrace, claimed first", one=sides.OursClaimed, promises=_OURS

@@ -18,7 +18,7 @@ from sqlalchemy import Engine
 
 from app.ids import new_id
 from bench.peers_servers import flush_redis, node, node_packages, redis_port
-from bench.throughput import CHILDREN, Environment, Ours, Side, put_stock
+from bench.throughput import CHILDREN, TAKING, Environment, Ours, Side, put_stock
 from bench.throughput_row import INSERT
 from infra.local.layout import ROOT
 from infra.local.locked import packages
@@ -38,6 +38,13 @@ class OursMany(Ours):
     """Sixty-four to a message, and to a transaction."""
 
     kind = "InsertRowMany"
+
+
+class OursTaken(Ours):
+    """A message each, of which a child takes several at a time."""
+
+    def __init__(self, system: LocalSystem, engine: Engine) -> None:
+        super().__init__(system, engine, TAKING)
 
 
 class OursClaimed(Ours):

@@ -53,6 +53,7 @@ OTHERS = {
     "ratio_sixteen_together": "InsertRow",
 }
 Environment = Mapping[str, str]
+TAKING: Environment = {"MILLRACE_WORKER_TAKES": str(TAKES)}
 Cost = dict[str, int]
 """Microseconds of CPU per job, by part of the system."""
 
@@ -171,7 +172,7 @@ def run() -> Result:
             tx.execute(CREATE)
             tx.execute(text(f"TRUNCATE {TABLES}"))
         ours, stock = Ours(system, engine), Stock(system, engine)
-        taking = Ours(system, engine, {"MILLRACE_WORKER_TAKES": str(TAKES)})
+        taking = Ours(system, engine, TAKING)
         runs, _, cpu = _rounds(taking, stock, {})
         one_at_a_time, others, cpu_one = _rounds(ours, stock, OTHERS)
         sides = {"ours": Ours, "stock": Stock}
