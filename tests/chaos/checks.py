@@ -9,6 +9,7 @@ from uuid import UUID
 import psycopg
 
 from tests.chaos import ledger_checks, orders
+from tests.chaos.blunders import blunders
 from tests.chaos.history import History
 from tests.chaos.journal import Accepted, Journal
 from tests.chaos.leftovers import left_in_queues, left_in_store
@@ -46,6 +47,7 @@ def violations(stage: Stage, journal: Journal, history: History) -> list[Violati
             *_early(journal, history),
             *_calm(journal, history),
             *_rubbish(journal, history),
+            *(Violation(promise=UNLAWFUL, what=what) for what in blunders(stage)),
             *(Violation(promise=STUCK, what=what) for what in left_in_queues(stage)),
             *(Violation(promise=STUCK, what=what) for what in left_in_store(stage)),
         ]

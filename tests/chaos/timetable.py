@@ -80,6 +80,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         ),
         "duplicate messages": Kind(share=8, targets=_QUEUES, lane="messages"),
         "lose messages": Kind(share=4, targets=_QUEUES, lane="messages"),
+        "dead-letter copies": Kind(share=9, targets=_QUEUES, lane="messages", samples=1),
         "plant rubbish": Kind(share=5, targets=_QUEUES, lane="messages"),
         "s3 errors": Kind(
             share=4, targets=_STORE_LINKS, lane="s3", figures={"seconds": (0.5, 3.0)}

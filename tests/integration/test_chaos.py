@@ -3,9 +3,13 @@
 import os
 from collections import Counter
 
+import psycopg
 import pytest
+from psycopg.errors import AdminShutdown, InvalidSqlStatementName
 
+from app.logs import cause
 from infra.local import LocalError
+from tests.chaos.blunders import found_in
 from tests.chaos.campaign import Plan, run
 from tests.chaos.orders import SHARES, import_counts, import_csv, orders
 from tests.chaos.report import Result
@@ -67,3 +71,13 @@ def test_an_import_announces_what_is_in_its_file() -> None:
     assert len(lines) - 1 == import_counts(order)["total"]
     addresses = [line.split(",")[0] for line in lines[1:] if "@" in line]
     assert len(set(addresses)) == import_counts(order)["inserted"]
+
+
+def test_a_statement_that_makes_no_sense_is_told_from_a_line_that_broke() -> None:
+    def line(error: psycopg.Error) -> str:
+        return f"1 [warning] [26784] dispatcher.disconnected error='{cause(error)}'\n"
+
+    log = line(AdminShutdown()) + 2 * line(InvalidSqlStatementName())
+    (told,) = found_in("dispatcher-1", log)
+    assert told.startswith("dispatcher-1: ")
+    assert "InvalidSqlStatementName[26000]" in told

@@ -38,6 +38,7 @@ _STRIKES: Mapping[str, Callable[[Stage, Fault], Blow]] = MappingProxyType(
         "half-open": network.half_open,
         "duplicate messages": messages.duplicate,
         "lose messages": messages.lose,
+        "dead-letter copies": messages.dead_letter_copies,
         "plant rubbish": messages.plant_rubbish,
         "s3 errors": network.store_errors,
         "s3 slow": network.store_slow,

@@ -9,8 +9,9 @@ from uuid import UUID, uuid4
 import amqp
 from amqp.basic_message import Message
 
+from app.broker.message import JobMessage
 from app.broker.publisher import connect
-from app.broker.topology import EXCHANGE
+from app.broker.topology import DEAD_LETTER_EXCHANGE, EXCHANGE
 from tests.chaos.faults.processes import NothingToStrike
 from tests.chaos.journal import Blow
 from tests.chaos.stage import Stage
@@ -20,6 +21,11 @@ TAKE = 4
 TAKE_SECONDS = 8.0
 _IDLE_SECONDS = 0.2
 _BEFORE_OTHERS = {"x-priority": 100}
+_WAITING = """
+    SELECT j.id, j.kind, j.version, j.attempt, j.queue FROM outbox o JOIN jobs j ON j.id = o.job_id
+    WHERE j.state = 'scheduled' AND o.run_at > clock_timestamp() + interval '1.5 seconds' LIMIT %s
+"""
+"""For long enough that they still do when the dispatcher looks into the dead letters."""
 
 
 def duplicate(stage: Stage, fault: Fault) -> Blow:
@@ -41,6 +47,28 @@ def lose(stage: Stage, fault: Fault) -> Blow:
         taken = _take(channel, fault.target)
         _let_go(channel, taken)
     return Blow(fault=fault, began=began, ended=time.time(), jobs=_jobs(taken))
+
+
+def dead_letter_copies(stage: Stage, fault: Fault) -> Blow:
+    """The broker gives up copies of what it once had, of jobs that wait: it dead-letters at least once, too. Who collects
+    them holds such a job to look at it, and rolls back to a savepoint, on a connection that others go on with.
+    """
+    began = time.time()
+    with stage.database() as tx:
+        columns = ("job_id", "kind", "version", "attempt", "queue")
+        waiting = [
+            JobMessage(**dict(zip(columns, row, strict=True)))
+            for row in tx.execute(_WAITING, [TAKE])
+        ]
+    if not waiting:
+        raise NothingToStrike("no job waits for its time")
+    with _channel(stage) as channel:
+        for each in waiting:
+            copy = each.encode()
+            death = {"queue": each.queue, "reason": "rejected", "count": 1, "exchange": EXCHANGE}
+            copy.properties["application_headers"]["x-death"] = [death]
+            channel.basic_publish_confirm(copy, DEAD_LETTER_EXCHANGE, routing_key=fault.target)
+    return Blow(fault=fault, began=began, ended=time.time())
 
 
 def plant_rubbish(stage: Stage, fault: Fault) -> Blow:
