@@ -14,7 +14,7 @@ from bench.autoscale_traffic import DAY, MODELS, Day, make_day
 BINS = 288
 """Five minutes each."""
 WIDTH, HEIGHT, LEFT = 800.0, 150.0, 70.0
-LONGEST_MS = 1_000_000.0
+LONGEST_MS = 10_000_000.0
 Values = NDArray[np.float64]
 
 _HEAD = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 900 480" role="img" aria-labelledby="t d" \
@@ -45,7 +45,7 @@ def picture(day: Day, outcomes: dict[str, Outcome]) -> str:
         _line("o", np.full(BINS, level / top), 50.0),
         f'<text class="h" x="{LEFT}" y="244">p99 wait of those who came in each five minutes</text>',
     ]
-    for ms, words in ((1, "1 ms"), (1_000, "1 s"), (60_000, "1 min"), (600_000, "10 min")):
+    for ms, words in ((1, "1 ms"), (1_000, "1 s"), (60_000, "1 min"), (3_600_000, "1 h")):
         y = 290 + HEIGHT * (1 - _logarithm(np.array([float(ms)]))[0])
         parts.append(f'<path class="g" d="M{LEFT} {y:.1f}H{LEFT + WIDTH}"/>')
         parts.append(f'<text x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{words}</text>')
@@ -68,9 +68,11 @@ def picture(day: Day, outcomes: dict[str, Outcome]) -> str:
 
 
 def _workers(outcome: Outcome) -> Values:
-    moments, counts = zip(*outcome.timeline, strict=True)
-    at = np.searchsorted(moments, (np.arange(BINS) + 0.5) * DAY / BINS, side="right") - 1
-    return np.array(counts, dtype=float)[at]
+    """The most that are alive at once, five minutes at a time."""
+    moments, counts = (np.array(one, dtype=float) for one in zip(*outcome.timeline, strict=True))
+    edges = np.searchsorted(moments, np.arange(BINS + 1) * DAY / BINS)
+    most = [counts[max(0, a - 1) : max(b, 1)].max() for a, b in pairwise(edges)]
+    return np.array(most)
 
 
 def _p99(day: Day, outcome: Outcome) -> Values:

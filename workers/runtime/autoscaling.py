@@ -82,6 +82,8 @@ class LagAutoscaler:
         self._settings = settings
         self._policy = policy_of(settings, most=max_concurrency, least=min_concurrency)
         self._wanted = Wanted(time.monotonic(), min_concurrency, "start")
+        # For the thread, which can't ask the pool itself: a worker that ends is without one first.
+        self._size = min_concurrency
         self._watching: threading.Thread | None = None
 
     def maybe_scale(self, request: Any = None) -> None:
@@ -101,6 +103,7 @@ class LagAutoscaler:
             self._worker.consumer.follow_pool()
             now = self._pool.num_processes
             log.info("worker.scaled", was=size, now=now, because=wanted.because)
+        self._size = self._pool.num_processes
 
     def info(self) -> dict[str, Any]:
         """For `celery inspect stats`."""
@@ -137,7 +140,7 @@ class LagAutoscaler:
             oldest_seconds=pressure.oldest_seconds,
             arrival_rate=pressure.arrival_rate,
             mean_seconds=pressure.mean_seconds,
-            replicas=self._pool.num_processes,
+            replicas=self._size,
         )
         children, kept = decide(seen, history, self._policy, now=now)
         self._wanted = Wanted(now, children, kept[-1].because)
