@@ -1,6 +1,6 @@
 """The three strategies for real: one static queue, static queues, and pools that follow the lag, on this machine.
 
-What `bench.autoscale` simulates runs here, in small: jobs that sleep come for 200 s, two thirds of them in one surge
+What `bench.autoscale` simulates runs here, in small: jobs that sleep come for 230 s, most of them in one surge
 of half a minute, through outbox, dispatcher, RabbitMQ and Celery's prefork pools. The lag-driven pools (`celery worker
 --autoscale`) come first; the static ones then get as many children as gives the same worker-seconds, rounded up. A
 worker-second is a child process that is there for a second, while the traffic lasts; the pools' main processes, one or
@@ -37,7 +37,7 @@ from infra.local.program import Program
 from infra.local.system import LocalSystem
 from infra.local.waiting import until
 
-SECONDS = 200.0
+SECONDS = 230.0
 SAMPLE_SECONDS = 0.5
 CALM_RATE, SURGE_RATE = 3.0, 35.0
 """Jobs a second, all day and on top of it in the surge."""
@@ -61,7 +61,7 @@ SCALING = {
     "MILLRACE_SCALING_DOWN_SECONDS": "15",
 }
 """Half of the product's defaults, as the surge is half of the simulation's minute. Down an eighth: what is calm between
-two surges lasts two minutes here, an hour there.
+two surges lasts minutes here, an hour there.
 """
 LATE_SECONDS = 1.0
 """A load generator that is later than this has measured itself."""
