@@ -12,7 +12,7 @@ PROMPT = RetryPolicy(attempts=5, base_seconds=0.1, cap_seconds=0.1, jitter=False
 class Tally(JobContract):
     """Leaves one row in `tallies`: two rows of one job are an effect that happened twice."""
 
-    spec: ClassVar[JobSpec] = JobSpec(kind="test.tally")
+    spec: ClassVar[JobSpec] = JobSpec(kind="test.tally", public=True)
 
     seconds: float = 0.0
 
