@@ -81,8 +81,8 @@ def reread_damaged(
             return again
     odd = grammar.quote is not None and line.count(grammar.quote) % 2
     one, more = _but_one_quote, _over_lines_undoubled
-    pair = (one, more) if odd else (more, one)
-    for reading in (_other_escape, _over_lines, *pair, _cell_by_cell, _literally):
+    order = (one, more, _cell_by_cell) if odd else (more, _cell_by_cell, one)
+    for reading in (_other_escape, _over_lines, *order, _literally):
         found = reading(grammar, lines, at, width, budget)
         if found is not None and len(found[0]) == width:
             return Reread(found[0], found[1], sound=True)
@@ -322,15 +322,25 @@ class _Scan:
         cells: list[str] = []
         open_cell: list[str] | None = None
         for taken, raw in enumerate(_window(lines, at, budget), 1):
-            if taken > 1 and _is_a_record(
-                self._grammar, lines, at + taken - 1, self._width, budget
-            ):
+            if taken > 1 and self._begins_another(lines, at + taken - 1, budget):
                 return None
             open_cell = self._line(without_end(raw), cells, open_cell)
             if open_cell is None:
                 return cells, taken
             open_cell.append(raw[len(without_end(raw)) :])
         return None
+
+    def _begins_another(self, lines: Sequence[str], at: int, budget: Budget) -> bool:
+        """Whether a record of its own begins here, or one that is as broken as the first: with quotes in pairs, and as
+        wide as the file.
+        """
+        line = lines[at]
+        quotes = line.count(self._quote)
+        if quotes and quotes % 2 == 0 and self._width > 1:
+            cells = split_cells(self._grammar, without_end(line))
+            if len(cells) == self._width:
+                return True
+        return _is_a_record(self._grammar, lines, at, self._width, budget)
 
     def _line(self, line: str, cells: list[str], cell: list[str] | None) -> list[str] | None:
         """Adds the line's cells; what a quoted cell has so far if it goes on after the line."""

@@ -27,6 +27,7 @@ _BUDGET_FACTOR = 8
 _LEAST_BUDGET = 512 * 1024
 _MAX_JOINED = 20
 _MOST_LEFT = 8
+_SEVERAL = 2
 
 
 @dataclass(slots=True)
@@ -125,6 +126,7 @@ class _Careful:
         self._inner = grammar if grammar.direct else _stand_in(grammar, self._delimiter)
         self._budget = Budget(max(_BUDGET_FACTOR * len(text), _LEAST_BUDGET))
         self._offsets: list[int] = []
+        self._alike: bool | None = None
         self._records: list[list[str]] = []
         self._out = Parsed(self._records, starts=[], total=len(self._lines))
 
@@ -264,6 +266,10 @@ class _Careful:
         inner = _end_of(self._lines[first])
         if self._delimiter not in self._lines[first]:
             return None  # a title, perhaps, above a table from another program
+        if self._ends_are_alike():
+            last = first + _MAX_JOINED >= len(self._lines)
+            self._waits = not self._final and first > 0 and last
+            return None
         text = ""
         for number in range(first, min(first + _MAX_JOINED, len(self._lines))):
             line = self._lines[number]
@@ -278,6 +284,12 @@ class _Careful:
             return None
         self._keep_damaged(cells, first)
         return number + 1
+
+    def _ends_are_alike(self) -> bool:
+        """Whether all lines of the block end in the same way."""
+        if self._alike is None:
+            self._alike = len({_end_of(line) for line in self._lines} - {""}) < _SEVERAL
+        return self._alike
 
     def _across(self, text: str) -> list[str] | None:
         quote = self._grammar.quote

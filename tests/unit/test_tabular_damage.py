@@ -114,3 +114,13 @@ def test_an_encoding_that_changes_half_way() -> None:
     found = read(b"name,city\n" + half.encode() + half.encode("cp1252"))
     assert sorted(found.problems) == list(range(22, 42))
     assert found.rows[:20] == [["Ann", "Köln"]] * 20
+
+
+def test_rows_that_are_all_broken_in_one_way_are_rows_of_their_own() -> None:
+    sound = [[f"{n}", "Ann", f"note {n}", f"a{n}@example.com"] for n in range(40)]
+    broken = [f'{n},"Ann" Lee,note {n},a{n}@example.com' for n in range(400)]
+    lines = ["id,name,note,mail", *map(",".join, sound), *broken]
+    found = read("\n".join(lines) + "\n")
+    assert found.rows[:40] == sound
+    assert [row[0] for row in found.rows[40:]] == [f"{n}" for n in range(400)]
+    assert all(row[1] in ('"Ann" Lee', "Ann Lee") and len(row) == 4 for row in found.rows[40:])
