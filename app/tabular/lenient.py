@@ -81,8 +81,8 @@ def reread_damaged(
             return again
     odd = grammar.quote is not None and line.count(grammar.quote) % 2
     one, more = _but_one_quote, _over_lines_undoubled
-    order = (one, more, _cell_by_cell) if odd else (more, _cell_by_cell, one)
-    for reading in (_other_escape, _over_lines, *order, _literally):
+    order = (one, more) if odd else (more, _alone, one)
+    for reading in (_other_escape, _over_lines, *order, _cell_by_cell, _literally):
         found = reading(grammar, lines, at, width, budget)
         if found is not None and len(found[0]) == width:
             return Reread(found[0], found[1], sound=True)
@@ -233,6 +233,14 @@ def _over_lines_undoubled(
     return _Scan(grammar, width, doubled=False).run(lines, at, budget)
 
 
+def _alone(grammar: Grammar, lines: Sequence[str], at: int, width: int, budget: Budget) -> _Found:
+    """Cell by cell, where the line after it begins another record."""
+    scan = _Scan(grammar, width, doubled=grammar.doubled)
+    if at + 1 < len(lines) and scan.begins_another(lines, at + 1, budget):
+        return _cell_by_cell(grammar, lines, at, width, budget)
+    return None
+
+
 def _cell_by_cell(
     grammar: Grammar, lines: Sequence[str], at: int, width: int, budget: Budget
 ) -> _Found:
@@ -322,7 +330,7 @@ class _Scan:
         cells: list[str] = []
         open_cell: list[str] | None = None
         for taken, raw in enumerate(_window(lines, at, budget), 1):
-            if taken > 1 and self._begins_another(lines, at + taken - 1, budget):
+            if taken > 1 and self.begins_another(lines, at + taken - 1, budget):
                 return None
             open_cell = self._line(without_end(raw), cells, open_cell)
             if open_cell is None:
@@ -330,7 +338,7 @@ class _Scan:
             open_cell.append(raw[len(without_end(raw)) :])
         return None
 
-    def _begins_another(self, lines: Sequence[str], at: int, budget: Budget) -> bool:
+    def begins_another(self, lines: Sequence[str], at: int, budget: Budget) -> bool:
         """Whether a record of its own begins here, or one that is as broken as the first: with quotes in pairs, and as
         wide as the file.
         """

@@ -55,7 +55,7 @@ _OTHER_TEXT = (
     ),
     (
         re.compile(
-            rb"(?:--[^\n]*\s+|/\*.*?\*/;?\s*)*(?:CREATE +TABLE|DROP +TABLE|INSERT +INTO|SET +[@\w]+ *=)\s|"
+            rb"(?:--[^\n]*\n\s*|/\*(?:(?!\*/).)*\*/;?\s*)*(?:CREATE +TABLE|DROP +TABLE|INSERT +INTO|SET +[@\w]+ *=)\s|"
             rb"-- (?:MySQL|MariaDB|PostgreSQL|SQLite)\b[^\n]* dump\b",
             re.IGNORECASE | re.DOTALL,
         ),
@@ -98,7 +98,7 @@ def _is_json_array(text: bytes) -> bool:
         return False
     try:
         return isinstance(json.loads(line.rstrip(b"\r ,")), list)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
 
 

@@ -1,6 +1,5 @@
 """Records of the right width that are not rows all the same, or were written in another manner."""
 
-import re
 from collections.abc import Sequence
 
 from app.tabular.foreign import Fits, anything
@@ -13,7 +12,8 @@ _MIN_WIDTH = 3
 _SPACES = " \U0010ffff"
 
 
-_RULE = re.compile(r"[-=_+|:\s]*(?:--|==|__)[-=_+|:\s]*")
+_DRAWN = "-=_+|: \t"
+_LINES = ("--", "==", "__")
 
 
 def is_blank(record: Sequence[str]) -> bool:
@@ -23,7 +23,10 @@ def is_blank(record: Sequence[str]) -> bool:
 
 def is_rule(record: Sequence[str]) -> bool:
     """Whether the record is a line drawn below a header or around a table: dashes in every cell."""
-    return _RULE.fullmatch("".join(record)) is not None and all(map(_drawn, record))
+    text = "".join(record)
+    if not text.strip() or text.strip(_DRAWN):
+        return False
+    return any(line in text for line in _LINES) and all(map(_drawn, record))
 
 
 def _drawn(cell: str) -> bool:

@@ -11,7 +11,6 @@ _DELIMITERS = (",", ";", "\t", "|")
 _NEARLY = 0.95
 _MOSTLY = 0.6
 _ENOUGH = 3
-_TAIL = re.compile(r"([;,\t|])\1*$")
 _QUOTED = re.compile(r'"(?:[^"]|"")*"')
 _WHOLE = re.compile(r'"((?:[^"]|"")*)"')
 _WRAPPED = re.compile(r'^"((?:[^"]|"")*)"(?=[\r\n]|\Z)', re.MULTILINE)
@@ -53,10 +52,10 @@ def find_wrapping(lines: Sequence[str]) -> Wrapping:
 
 def _tail(rows: Sequence[str]) -> str:
     """What nearly all rows end with, the first among them, and have nowhere else."""
-    found = _TAIL.search(rows[0])
-    if found is None:
+    mark = rows[0][-1]
+    if mark not in _DELIMITERS:
         return ""
-    tail, mark = found[0], found[1]
+    tail = rows[0][len(rows[0].rstrip(mark)) :]
     bare = [_QUOTED.sub("", row) for row in rows]
     alike = sum(row.endswith(tail) and mark not in row[: -len(tail)] for row in bare)
     return tail if alike >= _NEARLY * len(rows) and mark not in bare[0][: -len(tail)] else ""

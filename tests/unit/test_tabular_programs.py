@@ -1,6 +1,7 @@
 """Files in the manners of programs: read again by parts, and what is said about them."""
 
 import io
+from time import process_time
 
 import pytest
 import xlsxwriter
@@ -102,3 +103,21 @@ def test_what_some_databases_write_for_an_emoji_is_marked_and_not_garbled() -> N
     found = read(b"id,name\n1,Ann\n2,\xed\xa0\xbd\xed\xb8\x80\n3,Bob\n")
     assert found.layout.encoding == "utf-8"
     assert [problem.code for problem in found.problems.values()] == ["not_in_encoding"]
+
+
+LONG = 900_000
+HOSTILE = {
+    "tail": b";" * LONG + b"x\n1;2\n3;4\n5;6\n",
+    "rule": b"a,b\n" + b"-" * LONG + b"x\n1,2\n3,4\n",
+    "comments of SQL": b"-- " * 1300 + b"x,y\n1,2\n3,4\n",
+    "remarks of SQL": b"/* */ " * 680 + b"x,y\n1,2\n3,4\n",
+    "nested JSON": b"[1," + b"[" * 4000 + b"\n1,2\n",
+    "marks": b"a,b\n" + b"\xef\xbb\xbf" * (LONG // 3) + b"\n1,2\n",
+}
+
+
+@pytest.mark.parametrize("data", HOSTILE.values(), ids=HOSTILE)
+def test_what_is_looked_for_costs_no_more_than_its_length(data: bytes) -> None:
+    before = process_time()
+    assert read(data).columns
+    assert process_time() - before < 20

@@ -36,6 +36,7 @@ _ENCLOSED = re.compile(
     r"(?i:mailto:)([^\s<>'\":]+@[^\s<>'\":]+)|<([^\s<>]+@[^\s<>]+)>|(?P<mark>['\"])([^\s<>'\"]+@[^\s<>'\"]+)(?P=mark)"
 )
 """An address with what mail programs put around it."""
+_LONGEST_ENCLOSED = 300
 
 
 class Email(FieldType):
@@ -111,7 +112,7 @@ def _one_by_one(cells: list[str]) -> Parsed:
 
 
 def _check(parsed: Parsed, index: int, cell: str) -> None:
-    if found := _ENCLOSED.fullmatch(cell):
+    if len(cell) <= _LONGEST_ENCLOSED and (found := _ENCLOSED.fullmatch(cell)):
         cell = found[1] or found[2] or found[4]
     try:
         parsed.values[index] = check_email(cell)
