@@ -7,13 +7,20 @@ import pytest
 import xlsxwriter
 
 from app.errors import TooLarge
+from tests.corpus import ours
 from tests.corpus.case import Case
+from tests.corpus.judge import judge
 from tests.corpus.programs import cases
 from tests.fuzz.promises import SMALL, blocks_of, check
 from tests.support.tables import read
 
 FILES = list(cases())
 CONTACTS = [["email", "name"], *([f"a{n}@example.com", f"Ann {n}"] for n in range(5))]
+
+
+def test_all_of_them_are_read_as_they_were_meant() -> None:
+    verdicts = {case.name: judge(case, ours.read(case.data, case.filename)) for case in FILES}
+    assert {name: one.note for name, one in verdicts.items() if not one.right} == {}
 
 
 @pytest.mark.parametrize("case", FILES[::3], ids=[case.name for case in FILES[::3]])
