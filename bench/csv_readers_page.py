@@ -39,6 +39,8 @@ def _right(found: Found) -> str:
 
 def _share(score: Score, best: int) -> str:
     text = f"{score.right / score.files:.0%}"
+    if text == "100%" and score.right < score.files:
+        text = f"{score.right / score.files:.1%}"
     return f"**{text}**" if score.right == best and best else text
 
 
