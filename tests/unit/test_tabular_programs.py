@@ -1,6 +1,7 @@
 """Files in the manners of programs: read again by parts, and what is said about them."""
 
 import io
+from collections.abc import Mapping, Sequence
 from time import process_time
 
 import pytest
@@ -14,6 +15,8 @@ from tests.corpus.programs import cases
 from tests.fuzz.promises import SMALL, blocks_of, check
 from tests.support.tables import read
 
+Place = tuple[int, int]
+NOTHING: Mapping[Place, str] = {}
 FILES = list(cases())
 CONTACTS = [["email", "name"], *([f"a{n}@example.com", f"Ann {n}"] for n in range(5))]
 
@@ -29,13 +32,16 @@ def test_by_parts_they_are_the_same(case: Case) -> None:
         check(case.data)
 
 
-def book(*sheets: list[list[str]]) -> bytes:
+def book(*sheets: Sequence[Sequence[str | float]], far: Mapping[Place, str] = NOTHING) -> bytes:
+    """A workbook; `far` are cells of the last sheet beside its rows, by row and column."""
     out = io.BytesIO()
     with xlsxwriter.Workbook(out) as made:
         for rows in sheets:
             sheet = made.add_worksheet()
             for number, row in enumerate(rows):
                 sheet.write_row(number, 0, row)
+        for place, cell in far.items():
+            sheet.write(*place, cell)
     return out.getvalue()
 
 
@@ -54,45 +60,25 @@ def test_lines_of_csv_in_a_sheets_only_column_are_rows() -> None:
 
 
 def test_one_cell_far_out_is_a_fault_of_its_row_alone() -> None:
-    out = io.BytesIO()
-    with xlsxwriter.Workbook(out) as made:
-        sheet = made.add_worksheet()
-        for number, row in enumerate(CONTACTS):
-            sheet.write_row(number, 0, row)
-        sheet.write(3, 16_383, "x")
-    found = read(out.getvalue())
+    found = read(book(CONTACTS, far={(3, 16_383): "x"}))
     assert found.columns == CONTACTS[0]
     assert [len(row) for row in found.rows] == [2, 2, 16_384, 2, 2]
 
 
 def test_cells_in_the_corners_of_a_sheet_are_refused_before_they_fill_the_memory() -> None:
-    out = io.BytesIO()
-    with xlsxwriter.Workbook(out) as made:
-        sheet = made.add_worksheet()
-        sheet.write(0, 0, "email")
-        sheet.write(1_048_575, 16_383, "x")
+    corners = book([["email"]], far={(1_048_575, 16_383): "x"})
     with pytest.raises(TooLarge, match=r"row 1,048,576.*XFD") as caught:
-        read(out.getvalue())
+        read(corners)
     assert caught.value.code == "workbook_too_large"
 
 
 def test_a_blank_in_the_last_row_of_a_sheet_is_nothing() -> None:
-    out = io.BytesIO()
-    with xlsxwriter.Workbook(out) as made:
-        sheet = made.add_worksheet()
-        for number, row in enumerate(CONTACTS):
-            sheet.write_row(number, 0, row)
-        sheet.write(1_048_575, 0, " ")
-    assert read(out.getvalue()).rows == CONTACTS[1:]
+    assert read(book(CONTACTS, far={(1_048_575, 0): " "})).rows == CONTACTS[1:]
 
 
 def test_a_number_has_the_digits_that_a_sheet_shows() -> None:
-    out = io.BytesIO()
-    with xlsxwriter.Workbook(out) as made:
-        sheet = made.add_worksheet()
-        sheet.write_row(0, 0, ["sum", "small", "large"])
-        sheet.write_row(1, 0, [0.1 + 0.2, 1e-7, 1e17])
-    assert read(out.getvalue()).rows == [["0.3", "0.0000001", "100000000000000000"]]
+    made = book([["sum", "small", "large"], [0.1 + 0.2, 1e-7, 1e17]])
+    assert read(made).rows == [["0.3", "0.0000001", "100000000000000000"]]
 
 
 @pytest.mark.parametrize(

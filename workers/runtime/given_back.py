@@ -112,9 +112,4 @@ def _held() -> set[UUID]:
             requests = list(state.reserved_requests)
         except RuntimeError:  # the event loop has changed it meanwhile
             continue
-        return set(_all_jobs(requests))
-
-
-def _all_jobs(requests: Iterable[Given]) -> Iterable[UUID]:
-    for request in requests:
-        yield from job_ids_of(request)
+        return job_ids_of(*requests)

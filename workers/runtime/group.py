@@ -14,7 +14,7 @@ from celery.exceptions import Reject
 from workers.runtime.attempt import Delivery
 from workers.runtime.executor import Disposition
 from workers.runtime.held import is_brief
-from workers.runtime.message import jobs_of
+from workers.runtime.message import jobs_in
 from workers.runtime.registry import registrations
 from workers.runtime.request import Request
 from workers.runtime.task import run_group
@@ -26,11 +26,8 @@ def brief_delivery(request: Request) -> Delivery | None:
     """
     if request.type not in registrations():
         return None
-    try:
-        jobs = jobs_of(request.kwargs)
-    except (TypeError, ValueError, AttributeError):
-        return None
-    if len(jobs) > 1:
+    jobs = jobs_in(request)
+    if len(jobs) != 1:
         return None
     (job_id, attempt), facts = jobs[0], request.request_dict
     delivery = Delivery(

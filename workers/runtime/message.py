@@ -27,9 +27,14 @@ def jobs_of(message: Mapping[str, Any]) -> list[tuple[UUID, int]]:
     ]
 
 
-def job_ids_of(request: Given) -> set[UUID]:
+def jobs_in(request: Given) -> list[tuple[UUID, int]]:
     """Those of the request's message; none where it is a plain task's, or nobody's."""
     try:
-        return {job_id for job_id, _ in jobs_of(request.kwargs)}
+        return jobs_of(request.kwargs)
     except (TypeError, ValueError, AttributeError):
-        return set()
+        return []
+
+
+def job_ids_of(*requests: Given) -> set[UUID]:
+    """Of all their messages."""
+    return {job_id for request in requests for job_id, _ in jobs_in(request)}

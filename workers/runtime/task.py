@@ -100,9 +100,8 @@ def run_group(deliveries: Sequence[Delivery]) -> list[Disposition]:
             if id(one) not in left:
                 said.append(Disposition.ACKNOWLEDGE)
             elif Disposition.GIVE_BACK in said:
-                said.append(
-                    Disposition.GIVE_BACK
-                )  # it would only wait for the database as long again
+                # It would only wait for the database as long again.
+                said.append(Disposition.GIVE_BACK)
             else:
                 said.append(execute(runtime(), one))
         return said

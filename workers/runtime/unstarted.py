@@ -33,7 +33,7 @@ class Returning:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
-        jobs = {job_id for request in self.requests for job_id in job_ids_of(request)}
+        jobs = job_ids_of(*self.requests)
         try:
             with turn_at_the_database() as engine, engine.begin() as tx:
                 done = frozenset(put_back_unstarted(tx, jobs))
