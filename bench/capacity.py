@@ -48,9 +48,10 @@ _WAITS = text("""
     FROM job_history e
     JOIN job_history c ON c.job_id = e.job_id AND c.event = 'claim'
     JOIN job_history s ON s.job_id = e.job_id AND s.event = 'succeed'
-    WHERE e.event = 'enqueue' ORDER BY e.at
+    JOIN jobs j ON j.id = e.job_id
+    WHERE e.event = 'enqueue' AND j.kind = 'bench.sleep' ORDER BY e.at
 """)
-_LEFT = text("SELECT count(*) FROM jobs WHERE state <> 'succeeded'")
+_LEFT = text("SELECT count(*) FROM jobs WHERE kind = 'bench.sleep' AND state <> 'succeeded'")
 
 
 class Sleeping(Ours):
@@ -65,10 +66,10 @@ class Sleeping(Ours):
 def run() -> Result:
     runs = [_case(*case) for case in CASES]
     table = Table("servers", "load", "variation", "model, ms", "simulation, ms", "ratio")
-    for (_, busy, scv), (model, simulated) in zip(CASES, runs, strict=True):
+    for (count, busy, scv), (model, simulated) in zip(CASES, runs, strict=True):
         ratio = f"{model / simulated:.2f}"
         table.add_row(
-            str(servers), f"{busy:.0%}", f"{scv:g}", f"{model:.0f}", f"{simulated:.0f}", ratio
+            str(count), f"{busy:.0%}", f"{scv:g}", f"{model:.0f}", f"{simulated:.0f}", ratio
         )
     Console().print(table)
     return Result(

@@ -30,7 +30,6 @@ SETTINGS = {
     "shared_buffers": "256MB",
     "max_wal_size": "2GB",
     "checkpoint_timeout": "15min",
-    "wal_compression": "pglz",
     "random_page_cost": "1.1",
     "log_checkpoints": "off",
 }
