@@ -11,12 +11,12 @@ import typer
 from app.terminal import AsJson, safe, transaction
 
 if TYPE_CHECKING:
-    from app.capacity.measured import Measured
+    from app.capacity.measured import Found
     from app.capacity.plan import Demand, Terms
 
 TERMS = (
     *("utilisation", "headroom", "wait_p95", "price", "concurrency"),
-    *("web_processes", "dispatchers", "max_connections"),
+    *("web_processes", "dispatchers", "max_connections", "pooler_connections"),
 )
 LOAD = {
     "rate": "arrival_rate",
@@ -53,7 +53,7 @@ def capacity(
     scv_arrivals: Annotated[float | None, typer.Option(help="1: Poisson's.")] = None,
     overhead: Annotated[float | None, typer.Option(min=0, help="Seconds between jobs.")] = None,
     backlog: Annotated[int | None, typer.Option(min=0, help="Jobs to drain.")] = None,
-    pool: Annotated[str, typer.Option(help="What to call the load given here.")] = "default",
+    pool: Annotated[str | None, typer.Option(help="What to call the load given here.")] = None,
     utilisation: Annotated[float | None, typer.Option(help="How busy workers may be.")] = None,
     headroom: Extra = None,
     wait_p95: Annotated[float | None, typer.Option(help="Seconds that it may be.")] = None,
@@ -62,12 +62,15 @@ def capacity(
     web_processes: Annotated[int | None, typer.Option(help="How many there are.")] = None,
     dispatchers: Annotated[int | None, typer.Option(help="How many there are.")] = None,
     max_connections: Annotated[int | None, typer.Option(help="PostgreSQL's.")] = None,
+    pooler_connections: Annotated[
+        int | None, typer.Option(help="What PgBouncer opens to PostgreSQL at most.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Plan workers, connections and memory: from what the ledger measured, or from a load that you give.
 
     workers = arrival rate x mean duration / target utilisation + 25 %, for each queue. Exit status 1 when
-    a queue could not keep up, or PostgreSQL has too few connections.
+    a queue could not keep up, or nobody does its jobs, or PostgreSQL has too few connections.
     """
     from app.capacity.plan import make_plan
     from app.capacity.report import as_facts, lines
@@ -75,19 +78,39 @@ def capacity(
     options = locals()
     load = {field: options[name] for name, field in LOAD.items() if options[name] is not None}
     terms = {name: options[name] for name in TERMS if options[name] is not None}
+    _refuse_ignored(load, pool, file)
+    kinds, unended = (), {}
     if file is None and rate is None:
-        demands, kinds, found = _measured(timedelta(hours=period_hours), load)
-        plan = make_plan(demands, _terms({"max_connections": found}, terms))
+        found, most = _measured(timedelta(hours=period_hours), load)
+        plan = make_plan(found.demands, _terms({"max_connections": most}, terms))
+        kinds, unended = found.kinds, found.unended
     else:
-        demands, own = _given(file, pool, load)
-        plan, kinds = make_plan(demands, _terms(own, terms)), []
+        demands, own = _given(file, pool or "default", load)
+        plan = make_plan(demands, _terms(own, terms))
     if as_json:
-        typer.echo(json.dumps(as_facts(plan, kinds)))
+        typer.echo(json.dumps(as_facts(plan, kinds, unended), allow_nan=False))
     else:
-        for line in lines(plan, kinds):
+        for line in lines(plan, kinds, unended):
             typer.echo(safe(line))
-    if plan.postgres_room < 0 or not all(one.queueing.stable for one in plan.pools):
+    if plan.postgres_room < 0 or unended or not all(one.queueing.stable for one in plan.pools):
         raise typer.Exit(1)
+
+
+def _refuse_ignored(load: dict[str, Any], pool: str | None, file: Path | None) -> None:
+    """An option without effect would be a plan for another load than the one that was meant."""
+    from app.errors import Unprocessable
+
+    words = {field: f"--{name.replace('_', '-')}" for name, field in LOAD.items()}
+    given = [words[field] for field in load] + (["--pool"] if pool is not None else [])
+    if file is not None and given:
+        raise Unprocessable(f"{', '.join(given)}: the loads are in {file}; change them there.")
+    measured = {words[field] for field in MEASURED.values()}
+    if (
+        file is None
+        and "--rate" not in given
+        and (lost := [one for one in given if one not in measured])
+    ):
+        raise Unprocessable(f"{', '.join(lost)}: of a load that is given; add --rate.")
 
 
 def _given(
@@ -102,22 +125,20 @@ def _given(
     return [one.demand(name) for name, one in found.pools.items()], found.terms
 
 
-def _measured(
-    period: timedelta, load: dict[str, Any]
-) -> tuple[list["Demand"], list["Measured"], int]:
-    """The loads, each kind's figures, and PostgreSQL's `max_connections`."""
+def _measured(period: timedelta, load: dict[str, Any]) -> tuple["Found", int]:
+    """What the history says, and PostgreSQL's `max_connections`."""
     from app.capacity.measured import max_connections, measure
     from app.errors import NotFound
 
     with transaction() as tx:
-        demands, kinds = measure(tx, period)
-        found = max_connections(tx)
-    if not demands:
+        found, most = measure(tx, period), max_connections(tx)
+    if not found.demands and not found.unended:
         raise NotFound(
             "No job ran in that period. Take a longer one (--period-hours), or give a load: --rate, --mean."
         )
     changed = {name: load[field] for name, field in MEASURED.items() if field in load}
-    return [replace(demand, **changed) for demand in demands], kinds, found
+    demands = [replace(demand, **changed) for demand in found.demands]
+    return replace(found, demands=demands), most
 
 
 def _terms(*given: dict[str, Any]) -> "Terms":
@@ -137,7 +158,11 @@ def _terms(*given: dict[str, Any]) -> "Terms":
             "concurrency": settings.worker_concurrency,
             "child_mib": settings.worker_max_memory_per_child_kib / 1024,
             "web_pool": settings.db_pool_size,
+            "pooler_connections": settings.pooler_connections if settings.pooled else None,
         }
+        if "processes" in settings.model_fields_set:
+            planned = settings.processes
+            facts |= {"web_processes": planned.web, "dispatchers": planned.dispatchers}
     for words in given:
         facts |= {name: value for name, value in words.items() if value is not None}
     return terms_of(facts)

@@ -126,7 +126,7 @@ def _facts(engine: Engine) -> dict[str, float]:
         arrived, waited, lasted = (
             np.array(column) for column in zip(*tx.execute(_WAITS), strict=True)
         )
-        (demand,), _ = measure(tx, timedelta(minutes=10))
+        (demand,) = measure(tx, timedelta(minutes=10)).demands
     rate = len(arrived) / float(arrived[-1] - arrived[0])
     load = Load(rate=rate, mean=demand.load.mean, scv_durations=demand.load.scv_durations)
     simulated = waits(arrived - arrived[0], lasted + demand.overhead, CHILDREN)

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
-from app.capacity.durations import Durations, from_mean, from_percentiles
+from app.capacity.durations import MOST_SCV, MOST_SPREAD, Durations, from_mean, from_percentiles
 from app.capacity.plan import Demand, Terms
 from app.errors import Unprocessable
 
@@ -26,7 +26,7 @@ class GivenPool(BaseModel):
 
     arrival_rate: Annotated[float, Field(ge=0, le=MOST)]
     mean_seconds: Positive | None = None
-    scv_durations: NotNegative = 1.0
+    scv_durations: Annotated[float, Field(ge=0, le=MOST_SCV)] = 1.0
     p50_seconds: Positive | None = None
     p95_seconds: Positive | None = None
     scv_arrivals: NotNegative = 1.0
@@ -42,6 +42,12 @@ class GivenPool(BaseModel):
             raise ValueError("give mean_seconds, or p50_seconds and p95_seconds")
         if self.p50_seconds and self.p95_seconds and self.p50_seconds > self.p95_seconds:
             raise ValueError("p50_seconds is at most p95_seconds")
+        if (
+            self.p50_seconds
+            and self.p95_seconds
+            and self.p95_seconds > self.p50_seconds * MOST_SPREAD
+        ):
+            raise ValueError(f"p95_seconds is at most {MOST_SPREAD:,.0f} times p50_seconds")
         return self
 
     def durations(self) -> Durations:

@@ -68,8 +68,19 @@ class Arrivals:
     jobs: int
 
 
-def measure(tx: Connection, period: timedelta) -> tuple[list[Demand], list[Measured]]:
-    """A demand for each queue that got jobs in the period until now, and the figures of each kind.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """A demand for each queue whose jobs ran, the figures of each kind, and how many jobs were dispatched to each queue
+    where no attempt has ended: its workers are away, or its jobs take longer than the period.
+    """
+
+    demands: Sequence[Demand]
+    kinds: Sequence[Measured]
+    unended: Mapping[str, int]
+
+
+def measure(tx: Connection, period: timedelta) -> Found:
+    """What the history of the period until now says.
 
     Arrivals are dispatches, a retry's included: each is an attempt that a worker has to make. Reads the
     history of the period once or twice; not longer than two minutes (sqlalchemy.exc.OperationalError).
@@ -95,7 +106,12 @@ def measure(tx: Connection, period: timedelta) -> tuple[list[Demand], list[Measu
         for one in figures
         if one.kind is None and one.queue in minutes and one.durations.mean > 0
     ]
-    return demands, [one for one in figures if one.kind is not None]
+    planned = {one.pool for one in demands}
+    return Found(
+        demands=demands,
+        kinds=[one for one in figures if one.kind is not None],
+        unended={name: sum(minutes[name].values()) for name in sorted(minutes.keys() - planned)},
+    )
 
 
 def max_connections(tx: Connection) -> int:

@@ -53,7 +53,9 @@ class Demand:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """What is the same for every pool. Memory is MiB; `price` is of a replica and hour."""
+    """What is the same for every pool. Memory is MiB; `price` is of a replica and hour; `pooler_connections` are
+    what a pooler before PostgreSQL opens at most, None where there is none.
+    """
 
     utilisation: float = 0.7
     headroom: float = 0.25
@@ -66,16 +68,23 @@ class Terms:
     web_pool: int = 10
     dispatchers: int = 1
     max_connections: int = 100
+    pooler_connections: int | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.utilisation < 1:
             raise ValueError("the target utilisation is between 0 and 1, without both")
         if not 0 <= self.headroom < inf or self.concurrency < 1:
             raise ValueError("headroom is >= 0 and a replica has at least one worker")
-        if self.wait_p95 is not None and not self.wait_p95 >= 0:
+        if self.wait_p95 is not None and not 0 <= self.wait_p95 < inf:
             raise ValueError("the wait is >= 0 seconds")
         if self.price is not None and not 0 <= self.price < inf:
             raise ValueError("the price is >= 0")
+        if not (0 <= self.child_mib < inf and 0 <= self.main_mib < inf):
+            raise ValueError("memory is >= 0 MiB")
+        if min(self.web_processes, self.web_pool, self.dispatchers) < 0:
+            raise ValueError("there are >= 0 web processes, connections of each, and dispatchers")
+        if self.max_connections < 1 or (self.pooler_connections or 1) < 1:
+            raise ValueError("PostgreSQL's connections, and a pooler's, are at least 1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,8 +118,24 @@ class Plan:
 
     @property
     def postgres(self) -> int:
-        """Connections to PostgreSQL, at most."""
+        """Connections that the processes open, to PostgreSQL or to a pooler before it, at most."""
         return sum(line.postgres for line in self.lines)
+
+    @property
+    def direct(self) -> int:
+        """Of these, the ones that go past a pooler."""
+        return sum(line.direct for line in self.lines)
+
+    @property
+    def postgres_server(self) -> int:
+        """What arrives at PostgreSQL itself, at most: as `wanted_of_postgres` counts them at each start."""
+        pooler = self.terms.pooler_connections
+        return self.postgres if pooler is None else pooler + self.direct
+
+    @property
+    def workers(self) -> int:
+        """Of all pools."""
+        return sum(pool.workers for pool in self.pools)
 
     @property
     def rabbitmq(self) -> int:
@@ -121,7 +146,7 @@ class Plan:
     def postgres_room(self) -> int:
         """Below 0: raise max_connections, or have fewer processes or smaller pools."""
         kept = connections.RESERVED + connections.SPARE
-        return self.terms.max_connections - kept - self.postgres
+        return self.terms.max_connections - kept - self.postgres_server
 
 
 def workers_by_formula(rate: float, mean: float, *, utilisation: float, headroom: float) -> int:
@@ -129,10 +154,15 @@ def workers_by_formula(rate: float, mean: float, *, utilisation: float, headroom
     return max(1, ceil(rate * mean / utilisation * (1 + headroom) - SLACK))
 
 
+def too_much(demand: Demand, terms: Terms) -> bool:
+    """Whether the load would need more than MOST_WORKERS."""
+    return demand.load.offered / terms.utilisation * (1 + terms.headroom) > MOST_WORKERS
+
+
 def plan_pool(demand: Demand, terms: Terms) -> PoolPlan:
     """The pool's workers, in whole replicas. Raises Unprocessable beyond MOST_WORKERS."""
     load = demand.load
-    if load.offered / terms.utilisation * (1 + terms.headroom) > MOST_WORKERS:
+    if too_much(demand, terms):
         raise Unprocessable(
             f"{demand.pool}: {load.rate:g} jobs/s of {load.mean:g} s each need more than "
             f"{MOST_WORKERS:,} workers. Rates are per second, durations are seconds."

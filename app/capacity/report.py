@@ -1,26 +1,29 @@
 """A plan in words and figures, for a person, and as plain values, for a machine."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from math import isfinite
 from typing import Any
 
 from app import connections
 from app.capacity.measured import Measured
-from app.capacity.plan import Plan, PoolPlan, Terms
+from app.capacity.plan import MOST_WORKERS, Plan, PoolPlan, Terms
 from app.capacity.queueing import BURSTY, Queueing
 from app.capacity.what_if import WhatIf, what_ifs
 
 PERCENTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
 
-def as_facts(plan: Plan, kinds: Sequence[Measured] = ()) -> dict[str, Any]:
+def as_facts(
+    plan: Plan, kinds: Sequence[Measured] = (), unended: Mapping[str, int] | None = None
+) -> dict[str, Any]:
     """JSON's own types; what is infinite is null. The keys are for machines, and stay."""
     return {
         "terms": asdict(plan.terms),
         "pools": [_pool_facts(pool, plan.terms) for pool in plan.pools],
         "connections": {
             "postgres": plan.postgres,
+            "postgres_server": plan.postgres_server,
             "postgres_max": plan.terms.max_connections,
             "postgres_room": plan.postgres_room,
             "rabbitmq": plan.rabbitmq,
@@ -29,6 +32,7 @@ def as_facts(plan: Plan, kinds: Sequence[Measured] = ()) -> dict[str, Any]:
         "memory_mib": sum(pool.memory_mib for pool in plan.pools),
         "cost_a_month": _total_cost(plan),
         "kinds": [asdict(kind) for kind in kinds],
+        "unended": dict(unended or {}),
     }
 
 
@@ -89,12 +93,20 @@ def finite(value: float) -> float | None:
     return value if isfinite(value) else None
 
 
-def lines(plan: Plan, kinds: Sequence[Measured] = ()) -> Iterator[str]:
-    """For a terminal: each figure with where it comes from."""
+def lines(
+    plan: Plan, kinds: Sequence[Measured] = (), unended: Mapping[str, int] | None = None
+) -> Iterator[str]:
+    """For a terminal: each figure with where it comes from. `unended` are queues whose jobs nobody has done."""
     for pool in plan.pools:
         yield from _pool_lines(pool, plan.terms)
         mine = [kind for kind in kinds if kind.queue == pool.demand.pool]
         yield from (_kind_line(kind) for kind in mine)
+        yield ""
+    for queue, jobs in (unended or {}).items():
+        yield (
+            f"{queue}: NO PLAN. {jobs:,} jobs were dispatched in the period and not one attempt has ended: "
+            "do its workers run? Else give its load: --rate, --mean."
+        )
         yield ""
     yield from _shared_lines(plan)
 
@@ -152,7 +164,8 @@ def _waits(queue: Queueing) -> str:
 def _what_if(one: WhatIf) -> str:
     waits = "no worker is left" if one.queueing is None else _waits(one.queueing)
     drain = f"backlog gone in {seconds(one.drain)}"
-    return f"{one.question}: {waits}; {drain}; would need {one.workers_needed}"
+    needed = f"more than {MOST_WORKERS:,}" if one.workers_needed is None else one.workers_needed
+    return f"{one.question}: {waits}; {drain}; would need {needed}"
 
 
 def _kind_line(kind: Measured) -> str:
@@ -172,8 +185,9 @@ def _shared_lines(plan: Plan) -> Iterator[str]:
         )
     kept = f"{connections.RESERVED} for superusers and {connections.SPARE} for people and commands"
     verdict = "room for" if plan.postgres_room >= 0 else "TOO FEW, by"
+    yield from _pooler_lines(plan)
     yield (
-        f"  PostgreSQL {plan.postgres} of max_connections {plan.terms.max_connections}, less {kept}: "
+        f"  PostgreSQL {plan.postgres_server} of max_connections {plan.terms.max_connections}, less {kept}: "
         f"{verdict} {abs(plan.postgres_room)}"
     )
     yield f"  RabbitMQ {plan.rabbitmq}"
@@ -181,6 +195,18 @@ def _shared_lines(plan: Plan) -> Iterator[str]:
     total = _total_cost(plan)
     if total is not None:
         yield f"cost of all workers {total:,.2f} a month"
+
+
+def _pooler_lines(plan: Plan) -> Iterator[str]:
+    pooler = plan.terms.pooler_connections
+    if pooler is None:
+        return
+    yield f"  pooler {plan.postgres - plan.direct} clients, {pooler} connections; {plan.direct} go past it"
+    if pooler < plan.workers:
+        yield (
+            f"  CAUTION         {plan.workers} workers and {pooler} connections: at the height of the load jobs "
+            "wait for each other's (docs/pgbouncer.md)"
+        )
 
 
 def seconds(value: float) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from app.capacity.durations import with_slower_tail
-from app.capacity.plan import Demand, PoolPlan, Terms, plan_pool
+from app.capacity.plan import Demand, PoolPlan, Terms, plan_pool, too_much
 from app.capacity.queueing import Queueing, drain_seconds, queueing
 
 ARRIVALS = 2.0
@@ -15,14 +15,14 @@ TAIL = 3.0
 class WhatIf:
     """The pool as planned under another load, or with fewer workers; and how many it would then need.
 
-    `queueing` is None where no worker is left.
+    `queueing` is None where no worker is left, `workers_needed` where they would be more than MOST_WORKERS.
     """
 
     question: str
     workers: int
     queueing: Queueing | None
     drain: float
-    workers_needed: int
+    workers_needed: int | None
 
 
 def what_ifs(pool: PoolPlan, terms: Terms) -> Sequence[WhatIf]:
@@ -44,5 +44,5 @@ def _ask(question: str, demand: Demand, workers: int, backlog: int, terms: Terms
         workers=workers,
         queueing=queueing(demand.load, workers) if workers else None,
         drain=drain_seconds(demand.load, workers, backlog),
-        workers_needed=plan_pool(demand, terms).workers,  # raises where that would be absurdly many
+        workers_needed=None if too_much(demand, terms) else plan_pool(demand, terms).workers,
     )

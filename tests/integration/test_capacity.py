@@ -45,7 +45,8 @@ def past(engine: Engine, tenant: Customer) -> Engine:
 
 def test_what_the_history_says(past: Engine) -> None:
     with past.begin() as tx:
-        (demand,), (kind,) = measure(tx, timedelta(hours=1))
+        found = measure(tx, timedelta(hours=1))
+    (demand,), (kind,) = found.demands, found.kinds
     assert (demand.pool, kind.kind, kind.attempts) == ("default", "test.note", 120)
     assert demand.rate == demand.mean_rate == pytest.approx(120 / 3600)
     assert demand.durations.mean == pytest.approx(2, abs=0.02)
@@ -66,7 +67,8 @@ def test_an_attempt_that_goes_on_is_no_duration(engine: Engine, tenant: Customer
     job_id = add_queued(engine, tenant.id, Note())
     with engine.begin() as tx:
         tx.execute(HISTORY, {"job_id": job_id, "event": "claim", "ago": 5})
-        assert measure(tx, timedelta(hours=1)) == ([], [])
+        found = measure(tx, timedelta(hours=1))
+    assert (found.demands, found.kinds) == ([], [])
 
 
 def test_the_command_measures_and_explains(past: Engine, run: Run) -> None:
@@ -78,6 +80,36 @@ def test_the_command_measures_and_explains(past: Engine, run: Run) -> None:
     assert facts["pools"][0]["rate"] == pytest.approx(120 / 3600)
     assert facts["connections"]["postgres_max"] == 100
     assert [one["stable"] for one in facts["pools"][0]["what_if"]] == [True, True, False]
+
+
+def test_a_queue_whose_jobs_nobody_does_is_said(engine: Engine, tenant: Customer, run: Run) -> None:
+    job_id = add_queued(engine, tenant.id, Note())
+    with engine.begin() as tx:
+        tx.execute(HISTORY, {"job_id": job_id, "event": "dispatch", "ago": 5})
+    done = run("capacity", "--max-connections", "400")
+    assert done.status == 1
+    assert "default: NO PLAN." in done.out
+
+
+def test_behind_a_pooler_its_connections_count(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MILLRACE_DATABASE_DIRECT_URL", "postgresql://nobody@127.0.0.1:1/none")
+    monkeypatch.setenv("MILLRACE_POOLER_CONNECTIONS", "70")
+    monkeypatch.setenv("MILLRACE_PROCESSES", "web=5 dispatcher=2 default=20x2")
+    done = run("capacity", "--rate", 10, "--mean", 2, "--json")
+    assert done.status == 0
+    assert done.json["connections"]["postgres_server"] == 70 + 5 + 2
+
+
+def test_options_without_effect_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "load.toml"
+    file.write_text("[pools.low]\narrival_rate = 10\nmean_seconds = 2\n")
+    for words, says in (
+        (["--file", file, "--rate", 5], "--rate: the loads are in"),
+        (["--mean", 5, "--pool", "low"], "--mean, --pool: of a load that is given; add --rate"),
+    ):
+        failed = run_process({}, "capacity", *words)
+        assert (failed.status, failed.out) == (1, "")
+        assert says in failed.err
 
 
 def test_a_ledger_without_jobs_says_what_to_do(run: Run) -> None:

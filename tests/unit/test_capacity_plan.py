@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from datetime import timedelta
+from math import inf, nan
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app import connections
-from app.capacity.durations import from_mean
+from app.capacity.durations import Durations, from_mean
 from app.capacity.given import one_pool, read_file, terms_of
 from app.capacity.measured import arrivals
 from app.capacity.plan import Demand, Terms, make_plan, plan_pool, workers_by_formula
@@ -61,6 +62,21 @@ def test_the_connections_are_those_that_the_processes_open() -> None:
     assert any("TOO FEW" in line for line in lines(plan))
 
 
+def test_behind_a_pooler_postgresql_has_the_poolers_connections() -> None:
+    few = make_plan([STEADY], Terms(web_processes=3, dispatchers=2, pooler_connections=30))
+    assert few.postgres == 3 * 11 + 2 * 9 + 36 * 4 + 18 * 2, (
+        "the pooler's clients, and who goes past it"
+    )
+    assert few.postgres_server == 30 + 3 + 2
+    assert few.postgres_room == 100 - connections.RESERVED - connections.SPARE - 35
+    said = list(lines(few))
+    assert any("226 clients, 30 connections; 5 go past it" in line for line in said)
+    assert any("CAUTION" in line and "36 workers and 30" in line for line in said)
+    assert not any("TOO FEW" in line for line in said)
+    enough = make_plan([STEADY], Terms(pooler_connections=36))
+    assert not any("CAUTION" in line for line in lines(enough))
+
+
 def test_memory_and_cost_are_those_of_the_replicas() -> None:
     pool = plan_pool(STEADY, Terms(price=0.1, child_mib=400, main_mib=200))
     assert pool.memory_mib == 36 * 400 + 18 * 200
@@ -79,6 +95,27 @@ def test_the_three_questions() -> None:
     assert fewer.queueing is not None
     assert fewer.queueing.mean_wait > plan_pool(STEADY, Terms()).queueing.mean_wait
     assert fewer.workers_needed == 36
+
+
+def test_a_question_whose_answer_is_absurd_leaves_the_plan() -> None:
+    large = plan_pool(Demand(pool="x", rate=40_000, durations=from_mean(1, 1)), Terms())
+    twice, *_ = what_ifs(large, Terms())
+    assert (large.workers, twice.workers_needed) == (71_430, None)
+    said = list(lines(make_plan([large.demand], Terms())))
+    assert any("would need more than 100,000" in line for line in said)
+
+
+def test_a_queue_whose_jobs_nobody_does_is_not_left_out() -> None:
+    plan = make_plan([STEADY], Terms())
+    assert as_facts(plan, unended={"low": 40})["unended"] == {"low": 40}
+    assert any("low: NO PLAN. 40 jobs" in line for line in lines(plan, unended={"low": 40}))
+
+
+@pytest.mark.parametrize(("p50", "p95"), [(0.0, 2.0), (1e-9, 2.0), (0.0, 0.0)])
+def test_durations_that_no_lognormal_has_get_a_slower_tail_too(p50: float, p95: float) -> None:
+    odd = Demand(pool="x", rate=1, durations=Durations(mean=1.0, scv=9.0, p50=p50, p95=p95))
+    _, slower, _ = what_ifs(plan_pool(odd, Terms()), Terms())
+    assert slower.workers_needed == plan_pool(replace(odd, rate=3), Terms()).workers
 
 
 def test_the_last_replica_of_a_pool_dies() -> None:
@@ -131,11 +168,46 @@ def test_a_file_in_json(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "facts",
-    [{"utilisation": 1.0}, {"headroom": -1}, {"concurrency": 0}, {"wait_p95": -1}, {"typo": 1}],
+    [
+        *({"utilisation": one} for one in (0.0, 1.0, 1.5, -0.1, nan)),
+        *({"headroom": one} for one in (-1, nan, inf)),
+        *({"wait_p95": one} for one in (-1, nan, inf)),
+        *({"child_mib": one} for one in (-1, nan, inf)),
+        {"concurrency": 0},
+        {"web_processes": -4},
+        {"dispatchers": -1},
+        {"max_connections": 0},
+        {"pooler_connections": -1},
+        {"price": nan},
+        {"typo": 1},
+    ],
 )
 def test_terms_that_cannot_be_are_refused(facts: dict[str, float]) -> None:
     with pytest.raises(Unprocessable, match=r"^terms: "):
         terms_of(facts)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"p50_seconds": 1e-30, "p95_seconds": 1},
+        {"mean_seconds": 1, "scv_durations": 1e300},
+        {"mean_seconds": inf},
+        {"mean_seconds": 1, "arrival_rate": nan},
+        {"mean_seconds": 1, "backlog": -1},
+    ],
+)
+def test_loads_that_cannot_be_are_refused_in_words(odd: dict[str, float]) -> None:
+    with pytest.raises(Unprocessable):
+        one_pool({"arrival_rate": 1, **odd})
+
+
+@pytest.mark.parametrize(
+    "most", [{"p50_seconds": 1e-3, "p95_seconds": 1e3}, {"scv_durations": 1e6, "mean_seconds": 1}]
+)
+def test_the_widest_loads_that_are_taken_make_a_plan(most: dict[str, float]) -> None:
+    demand = one_pool({"arrival_rate": 1e-9, **most}).demand("x")
+    json.dumps(as_facts(make_plan([demand], Terms())), allow_nan=False)
 
 
 def test_milliseconds_taken_for_seconds_are_noticed() -> None:
