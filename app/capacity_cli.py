@@ -1,6 +1,7 @@
 """`millrace capacity`: how many workers, connections and how much memory a load needs."""
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -11,7 +12,7 @@ import typer
 from app.terminal import AsJson, safe, transaction
 
 if TYPE_CHECKING:
-    from app.capacity.measured import Found
+    from app.capacity.measured import Found, Measured
     from app.capacity.plan import Demand, Terms
 
 TERMS = (
@@ -79,7 +80,8 @@ def capacity(
     load = {field: options[name] for name, field in LOAD.items() if options[name] is not None}
     terms = {name: options[name] for name in TERMS if options[name] is not None}
     _refuse_ignored(load, pool, file)
-    kinds, unended = (), {}
+    kinds: Sequence[Measured] = ()
+    unended: Mapping[str, int] = {}
     if file is None and rate is None:
         found, most = _measured(timedelta(hours=period_hours), load)
         plan = make_plan(found.demands, _terms({"max_connections": most}, terms))

@@ -117,6 +117,8 @@ def create_app(
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         spans.begin(settings, "millrace-web")
         yield
+        await app.state.import_feed.close()
+        await app.state.console_feed.close()
         engine.dispose()
         spans.end()
 

@@ -34,6 +34,8 @@ RETRY_SECONDS = 1.0
 DRAIN_TICK_SECONDS = 0.1
 READERS = 2
 """Connections of the pool that all reading together may hold."""
+CLOSE_SECONDS = 5.0
+"""How long the end waits for a read that is under way; no thread can be stopped, and its server may be silent."""
 RECONNECT_MILLISECONDS = 1000
 _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
@@ -110,6 +112,8 @@ class LiveFeed:
         self._watched: dict[UUID, Watched] = {}
         self._tasks: dict[UUID | str, asyncio.Task[None]] = {}
         self._limiter: anyio.CapacityLimiter | None = None
+        # Whoever has left leaves these behind, for as long as they still take.
+        self._under_way: set[asyncio.Task[Any]] = set()
 
     @asynccontextmanager
     async def watch(self, thing_id: UUID) -> AsyncIterator[Watched]:
@@ -141,8 +145,29 @@ class LiveFeed:
         """How many there are now."""
         return sum(watched.watchers for watched in self._watched.values())
 
+    async def close(self) -> None:
+        """End all watching, and return when nothing reads any more, after CLOSE_SECONDS at most: what is read with may
+        go then.
+        """
+        for watched in self._watched.values():
+            await watched.close()
+        for task in self._tasks.values():
+            task.cancel()
+        if self._under_way:
+            await asyncio.wait(self._under_way, timeout=CLOSE_SECONDS)
+
     def _start(self, name: UUID | str, work: Coroutine[Any, Any, None]) -> None:
-        self._tasks[name] = asyncio.create_task(work, name=f"live {name}")
+        self._tasks[name] = self._kept(asyncio.create_task(work, name=f"live {name}"))
+
+    def _kept(self, task: asyncio.Task[Any]) -> asyncio.Task[Any]:
+        self._under_way.add(task)
+        task.add_done_callback(self._let_go)
+        return task
+
+    def _let_go(self, task: asyncio.Task[Any]) -> None:
+        self._under_way.discard(task)
+        if not task.cancelled():
+            task.exception()  # of a read that nobody waits for any more
 
     async def _follow(self, thing_id: UUID, watched: Watched) -> None:
         while not watched.closed:
@@ -161,9 +186,11 @@ class LiveFeed:
             await asyncio.sleep(pause)
 
     async def _show(self, thing_id: UUID, watched: Watched) -> None:
-        snapshot = await anyio.to_thread.run_sync(
+        read = anyio.to_thread.run_sync(
             self._read, thing_id, limiter=self._limiter, abandon_on_cancel=True
         )
+        # Cancelled, this waits no longer; the thread reads on.
+        snapshot = await asyncio.shield(self._kept(asyncio.ensure_future(read)))
         await (watched.close() if snapshot is None else watched.publish(snapshot))
 
     async def _listen(self, channel: str) -> None:

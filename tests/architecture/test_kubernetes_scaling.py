@@ -8,13 +8,18 @@ import pytest
 
 from app.broker.topology import Queue
 from app.connections import RESERVED, SPARE
+from app.exports.file_format import SHEET_ROWS, XLSX_MAX_ROWS
 from app.scaling.policy import ScalingPolicy
 from app.server_limits import plan_of, wanted_of_postgres
 from tests.support.kustomize import Object
-from tests.support.manifests import NAMES, OVERLAYS, named, settings_of
+from tests.support.manifests import NAMES, OVERLAYS, named, of, settings_of
 from workers.runtime.autoscaling import MESSAGES_PER_CHILD
 
 POLICY = ScalingPolicy()
+EXCEL_ROW_BYTES = 500
+"""Of a contact in an Excel file that is being written: measured 471 with seven columns."""
+KEY_BYTES = 16
+"""Of a row in the keys of an import that don't fit in memory: its hash and its number."""
 
 
 @pytest.mark.parametrize("queue", [queue.value for queue in Queue])
@@ -51,6 +56,30 @@ def test_the_triggers_are_the_policys_answers(queue: str) -> None:
         asked = re.findall(r'queue="(\w+)"', triggers[name]["metadata"]["query"])
         assert set(asked) == {queue}
         assert triggers[name]["metadata"]["ignoreNullValues"] == "false", "missing isn't zero"
+
+
+@pytest.mark.parametrize("overlay", NAMES)
+def test_pools_follow_the_figures_of_their_own_environment(overlay: str) -> None:
+    """One Prometheus may see staging and production."""
+    (namespace,) = (one["metadata"]["name"] for one in of(overlay, "Namespace"))
+    for one in of(overlay, "ScaledObject"):
+        for trigger in one["spec"]["triggers"]:
+            if trigger["type"] == "prometheus":
+                query = trigger["metadata"]["query"]
+                assert re.findall("'([^']*)'", query) == [namespace], trigger["name"]
+                aggregations = re.findall(r"\b(?:sum|max)\s*(by \(namespace\))?\s*\(", query)
+                assert set(aggregations) == {"by (namespace)"}, trigger["name"]
+
+
+@pytest.mark.parametrize("queue", [queue.value for queue in Queue])
+def test_what_a_pool_writes_for_a_while_fits_its_temporary_volume(queue: str) -> None:
+    """Or the kubelet evicts the pod in the middle of it, and again after the next attempt."""
+    spec = named("production", "Deployment", f"worker-{queue}")["spec"]["template"]["spec"]
+    (volume,) = spec["volumes"]
+    gib = float(volume["emptyDir"]["sizeLimit"].removesuffix("Gi"))
+    excel = (XLSX_MAX_ROWS + SHEET_ROWS) * EXCEL_ROW_BYTES
+    keys = settings_of("production").import_max_rows * KEY_BYTES
+    assert gib * 1024**3 >= POLICY.workers_per_replica * max(excel, keys)
 
 
 @pytest.mark.parametrize("overlay", NAMES)

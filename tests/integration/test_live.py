@@ -1,6 +1,7 @@
 """Whoever watches a thing hears of its changes, by NOTIFY, through one connection, also after it broke."""
 
 import asyncio
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from uuid import UUID, uuid4
@@ -10,6 +11,7 @@ from sqlalchemy import Engine, text
 
 from app.api import live
 from app.api.live import LiveFeed, Snapshot, Watched
+from app.main import create_app
 from app.settings import Settings
 from tests.support.servers import Servers
 
@@ -249,6 +251,60 @@ def test_what_is_gone_is_not_watched_any_longer(settings: Settings, things: Thin
             await looking
 
     run(settings, things, work)
+
+
+def test_the_end_of_the_process_waits_for_what_still_reads(
+    settings: Settings, engine: Engine
+) -> None:
+    """Or the thread gives its connection back to a pool that was disposed of, which nobody closes."""
+    app = create_app(settings)
+    feed: LiveFeed = app.state.import_feed
+
+    def of_the_application(state: str = "%") -> int:
+        with engine.connect() as tx:
+            query = text("""
+                SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+                AND application_name = 'millrace-web' AND coalesce(wait_event_type, '') LIKE :state
+            """)
+            found: int = tx.execute(query, {"state": state}).scalar_one()
+        return found
+
+    async def work() -> None:
+        lifespan = app.router.lifespan_context(app)
+        await lifespan.__aenter__()
+        with engine.connect() as blocker:
+            blocker.execute(text("LOCK TABLE imports IN ACCESS EXCLUSIVE MODE"))
+            async with feed.watch(uuid4()):
+                await until(lambda: of_the_application("Lock") == 1, "a read that waits")
+            ending = asyncio.ensure_future(lifespan.__aexit__(None, None, None))
+            await asyncio.sleep(0.1)  # whoever disposed of the engine at once would be done
+            assert not ending.done()
+        await asyncio.wait_for(ending, 5)
+        await until(lambda: of_the_application() == 0, "the end of its connections")
+
+    asyncio.run(asyncio.wait_for(work(), 60))
+
+
+def test_a_read_without_an_end_holds_the_process_for_a_moment_only(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "CLOSE_SECONDS", 0.05)
+    began, goes_on = threading.Event(), threading.Event()
+
+    def read(_thing: UUID) -> Snapshot | None:
+        began.set()
+        goes_on.wait(20)
+        return None
+
+    async def work() -> None:
+        feed = LiveFeed(settings, None, read, draining=lambda: False)
+        async with feed.watch(uuid4()) as watched:
+            await asyncio.to_thread(began.wait, 20)
+            await asyncio.wait_for(feed.close(), 5)
+            assert watched.closed
+        goes_on.set()
+
+    asyncio.run(asyncio.wait_for(work(), 60))
 
 
 def test_a_drain_ends_all_watching_and_shows_newcomers_the_state(

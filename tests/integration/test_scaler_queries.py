@@ -19,9 +19,11 @@ from tests.support.manifests import named
 from tests.support.servers import wait_for
 
 QUEUE = "default"
-ARRIVED = 'sum(rate(millrace_dispatched_jobs_total{queue="default"}[5m]))'
-LOOK = "max(millrace_queue_due_jobs) + max(millrace_queue_oldest_age_seconds)"
-RAN = 'sum(rate(millrace_job_run_seconds_sum{queue="default"}[5m]))'
+NAMESPACE, OTHER = "millrace-production", "millrace-staging"
+MINE = f'queue="{QUEUE}",namespace="{NAMESPACE}"'
+ARRIVED = f"sum(rate(millrace_dispatched_jobs_total{{{MINE}}}[5m]))"
+LOOK = f"max(millrace_queue_due_jobs{{{MINE}}}) + max(millrace_queue_oldest_age_seconds{{{MINE}}})"
+RAN = f"sum(rate(millrace_job_run_seconds_sum{{{MINE}}}[5m]))"
 ATTEMPTS, SECONDS, LONG_SECONDS = 100, 40.0, 2000.0
 MOMENTS = [(0, 0, 0, 2), (950, 60, 10, 4), (10, 0, 45, 6), (10, 0, 3000, 6), (90_000, 0, 5, 9)]
 """Due, queued, seconds that the oldest waits, replicas."""
@@ -90,14 +92,25 @@ def server() -> Path:
 
 
 def test_the_triggers_want_what_the_policy_wants(server: Path, tmp_path: Path) -> None:
-    ports = choose_ports(["shown", "prometheus"], tmp_path / "ports.json", seed=str(tmp_path))
-    registry = CollectorRegistry()
+    names = ["shown", "other", "prometheus"]
+    ports = choose_ports(names, tmp_path / "ports.json", seed=str(tmp_path))
+    registry, flooded = CollectorRegistry(), CollectorRegistry()
     shown = Shown(registry)
-    made = configuration({"shown": [ports["shown"]]}, rules=(), seconds=0.2)
+    Shown(flooded).set(
+        due=1_000_000, queued=1000, oldest=90_000
+    )  # another environment, not ours to serve
+    made = configuration(
+        {"shown": [ports["shown"]], "other": [ports["other"]]}, rules=(), seconds=0.2
+    )
+    for job, namespace in zip(made["scrape_configs"], (NAMESPACE, OTHER), strict=True):
+        job["static_configs"][0]["labels"] = {"namespace": namespace}
     config = tmp_path / "prometheus.yml"
     config.write_text(yaml.safe_dump(made))
     run = program(server, config=config, data=tmp_path / "data", port=ports["prometheus"])
-    http, thread = start_http_server(ports["shown"], addr=LOOPBACK, registry=registry)
+    served = [
+        start_http_server(ports[name], addr=LOOPBACK, registry=each)
+        for name, each in (("shown", registry), ("other", flooded))
+    ]
     process = subprocess.Popen(run.command, stderr=subprocess.DEVNULL)
     watcher = Watcher(ports["prometheus"])
     try:
@@ -107,14 +120,17 @@ def test_the_triggers_want_what_the_policy_wants(server: Path, tmp_path: Path) -
         watcher.close()
         process.terminate()
         process.wait(20)
-        http.shutdown()
-        http.server_close()
-        thread.join(5)
+        for http, thread in served:
+            http.shutdown()
+            http.server_close()
+            thread.join(5)
 
 
 def _compare(watcher: Watcher, shown: Shown) -> None:
     policy = ScalingPolicy()
     # No duration is known yet: that isn't unknown.
+    flood = f'max(millrace_queue_due_jobs{{namespace="{OTHER}"}})'
+    wait_for(lambda: value_of(watcher, flood) == 1_000_000, what="the other environment")
     rate, _, _ = triggers()["rate"]
     wait_for(lambda: value_of(watcher, rate) == 0, what="two looks, which make a rate")
     shown.dispatched.inc(3000)

@@ -14,7 +14,7 @@ Object = dict[str, Any]
 
 KNOWN = {
     *("apiVersion", "kind", "namespace", "resources", "images", "replicas"),
-    *("configMapGenerator", "patches"),
+    *("configMapGenerator", "patches", "replacements"),
 }
 CLUSTER_WIDE = {"Namespace"}
 
@@ -41,6 +41,8 @@ def build(folder: Path) -> list[Object]:
             one["metadata"]["namespace"] = made["namespace"]
         for container in containers(one):
             container["image"] = _image(container["image"], made.get("images", []))
+    for replacement in made.get("replacements", []):
+        _replace(objects, replacement)
     return objects
 
 
@@ -98,13 +100,39 @@ def _patch(one: Object, steps: list[Object]) -> None:
         *way, last = [
             part.replace("~1", "/").replace("~0", "~") for part in step["path"].split("/")[1:]
         ]
-        place: Any = one
-        for part in way:
-            place = place[int(part)] if isinstance(place, list) else place[part]
+        place = _at(one, way)
         known = isinstance(place, dict) and step["op"] in {"add", "replace"}
         if not known or (step["op"] == "replace" and last not in place):
             raise ValueError(f"can't {step['op']} {step['path']} of {_id(one)}")
         place[last] = copy.deepcopy(step["value"])
+
+
+def _replace(objects: list[Object], replacement: Object) -> None:
+    """One value of one object, as a part of texts of others."""
+    _only(replacement, {"source", "targets"})
+    source = replacement["source"]
+    _only(source, {"kind", "fieldPath"})
+    (one,) = [each for each in objects if each["kind"] == source["kind"]]
+    value = str(_at(one, source["fieldPath"].split(".")))
+    for target in replacement["targets"]:
+        _only(target, {"select", "fieldPaths", "options"})
+        _only(target["select"], {"kind"})
+        _only(target["options"], {"delimiter", "index"})
+        mark, index = target["options"]["delimiter"], target["options"]["index"]
+        for each in objects:
+            if each["kind"] == target["select"]["kind"]:
+                for path in target["fieldPaths"]:
+                    *way, last = path.split(".")
+                    place = _at(each, way)
+                    parts = place[last].split(mark)
+                    parts[index] = value
+                    place[last] = mark.join(parts)
+
+
+def _at(one: Any, way: list[str]) -> Any:
+    for part in way:
+        one = one[int(part)] if isinstance(one, list) else one[part]
+    return one
 
 
 def _image(name: str, images: list[Object]) -> str:

@@ -37,7 +37,7 @@ WORDS = frozenset(
         "nan",
     ]
 )
-_STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
+_STRING = re.compile(r""""(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'""")
 _GROUPING = re.compile(r"\b(?:by|on|ignoring|without|group_left|group_right)\s*\(([^)]*)\)")
 _MATCHERS = re.compile(r"([A-Za-z_:][\w:]*)?\s*\{([^}]*)\}")
 _NAME = re.compile(r"(?<![\w:.$])[A-Za-z_:][\w:]*")
