@@ -65,6 +65,15 @@ class Pool:
         rows = [[row[column] for column in columns] for row in json.loads(listed)]
         return [Consumer(*row) for row in rows if row[0] in {"default", *LANES}]
 
+    def cut_off(self) -> None:
+        """End the workers' connections that they take messages by."""
+        ask, words = self.fleet.servers.rabbitmqctl, ("--vhost", "millrace", "--no-table-headers")
+        lines = ask("list_consumers", *words, "queue_name", "channel_pid").splitlines()
+        taking = {line.split()[1] for line in lines if line.split()[0] in LANES}
+        lines = ask("list_channels", *words, "pid", "connection").splitlines()
+        for connection in {line.split()[1] for line in lines if line.split()[0] in taking}:
+            ask("close_connection", connection, "for a test")
+
     def settled(self, *names: str) -> bool:
         """They agree on who serves what, and the broker has it so."""
         plans = [set(self.shards(name)) for name in names]
@@ -141,6 +150,18 @@ def test_workers_come_and_go_and_a_tenant_stays_with_one_of_them(
     # Of three children two are for shards; each worker stands in line at all of them.
     found = Counter((one.queue, one.prefetch) for one in pool.consumers())
     assert found == {(lane, 1): 2 for lane in ("default", *LANES)}
+
+    # After a lost line, too.
+    lost = {one.channel for one in pool.consumers()}
+    pool.cut_off()
+    wait_for(
+        lambda: (
+            not lost & {one.channel for one in pool.consumers()}
+            and Counter((one.queue, one.prefetch) for one in pool.consumers()) == found
+        ),
+        seconds=20,
+        what="as many messages as before",
+    )
 
     ids = pool.enqueue(0.3)
     wait_for(lambda: pool.fleet.count("running", ids) >= 3, what="jobs in hand")

@@ -96,6 +96,12 @@ class Consumer(CeleryConsumer):
         """Messages that the worker has and whose jobs are elsewhere."""
         return 0 if self._takes is None else self._takes.kept
 
+    @property
+    def max_prefetch_count(self) -> int:
+        """As stock, but for children that a shard has. Celery itself asks for it after a line was lost."""
+        children: int = max(1, self.pool.num_processes - self._for_shards)
+        return children * self.prefetch_multiplier
+
     def have_for_shards(self, children: int) -> None:
         """So many of the pool's children are for messages of shards, beside the queue's own."""
         self._for_shards = children
@@ -108,8 +114,7 @@ class Consumer(CeleryConsumer):
         A quorum queue's prefetch is each consumer's own, and stays as it was when that began: so it begins anew.
         What it was given before is still ours.
         """
-        children = max(1, self.pool.num_processes - self._for_shards)
-        wanted = children * self.prefetch_multiplier
+        wanted = self.max_prefetch_count
         if wanted == self.initial_prefetch_count:
             return
         self.initial_prefetch_count = wanted
