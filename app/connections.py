@@ -7,7 +7,7 @@ are connections, not channels.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 WEB, DISPATCHERS = "web", "dispatcher"
 
@@ -80,6 +80,18 @@ class Processes:
         Workers(pool="default"),
         Workers(pool="low"),
     )
+
+    def with_children(self, pool: str, children: int, *, usually: int) -> "Processes":
+        """The same where every worker of that pool has at least so many; `usually` is MILLRACE_WORKER_CONCURRENCY. A
+        pool that isn't there stays away.
+        """
+        workers = tuple(
+            replace(one, children=max(children, one.children or usually))
+            if one.pool == pool
+            else one
+            for one in self.workers
+        )
+        return replace(self, workers=workers)
 
     def __str__(self) -> str:
         """As `read_processes` reads it."""

@@ -15,6 +15,7 @@ import psycopg
 import structlog
 
 from app.broker.management import Management
+from app.broker.topology import Queue
 from app.connections import SPARE, ConnectionLine, planned
 from app.db import direct_connection
 from app.logs import cause
@@ -132,8 +133,31 @@ def over_rabbitmq(settings: Settings, limit: int | None) -> Over | None:
     )
 
 
-def check_at_start(settings: Settings) -> None:
-    """Exit with REFUSED, and a line that says what to change, when the plan is over a limit that can be read."""
+def unknown_pools(settings: Settings) -> Over | None:
+    """None when each pool of the plan is a queue's: connections of one that nobody runs would be counted, and those
+    of the one that was meant not.
+    """
+    known = [queue.value for queue in Queue]
+    unknown = [one.pool for one in settings.processes.workers if one.pool not in known]
+    if not unknown:
+        return None
+    return Over(
+        f"MILLRACE_PROCESSES has {', '.join(map(repr, unknown))}, and there is no such pool.",
+        f"There are web, dispatcher and a pool for each queue: {', '.join(known)}.",
+    )
+
+
+def check_at_start(settings: Settings, *, pool: str = "", children: int = 0) -> None:
+    """Exit with REFUSED, and a line that says what to change, when the plan has a pool that there isn't, or is over a
+    limit that can be read. A worker says which pool it is of and how many children it has: more than planned are
+    counted for all workers of the pool.
+    """
+    if unknown := unknown_pools(settings):
+        log.error("start.refused", reason=unknown.found, change=unknown.change)
+        sys.exit(REFUSED)
+    usually = settings.worker_concurrency
+    processes = settings.processes.with_children(pool, children, usually=usually)
+    settings = settings.model_copy(update={"processes": processes})
     for server, over in (("postgres", _postgres), ("rabbitmq", _rabbitmq)):
         try:
             found = over(settings)

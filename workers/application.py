@@ -1,6 +1,7 @@
 """The Celery application, its settings, and what its workers do when they start."""
 
 import logging
+from typing import Any
 
 from celery import Celery
 from celery.signals import setup_logging, worker_init
@@ -94,6 +95,9 @@ def _setup_logging(**_: object) -> None:
 
 
 @worker_init.connect
-def _make_runtime(**_: object) -> None:
-    check_at_start(get_settings())
+def _make_runtime(sender: Any = None, **_: object) -> None:
+    # By now Celery knows its --concurrency; what --autoscale allows is refused by the autoscaler.
+    children = sender.concurrency if isinstance(sender.concurrency, int) else 0
+    pools = sorted(sender.app.amqp.queues.consume_from)
+    check_at_start(get_settings(), pool=pools[0], children=children)
     runtime()

@@ -39,7 +39,17 @@ def test_web_and_dispatcher_refuse_and_say_what_to_change(
         assert "Raise max_connections to" in said
 
 
-def test_a_worker_refuses(environment: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    ("wrong", "options", "says"),
+    [
+        (TOO_MANY, [], "220 of 20 web processes"),
+        ({}, ["--concurrency=40"], "176 of 44 worker children"),
+        ({"MILLRACE_PROCESSES": "hihg=1x2"}, [], "no such pool"),
+    ],
+)
+def test_a_worker_refuses(
+    environment: dict[str, str], wrong: dict[str, str], options: list[str], says: str
+) -> None:
     command = [
         sys.executable,
         "-m",
@@ -48,11 +58,12 @@ def test_a_worker_refuses(environment: dict[str, str]) -> None:
         "workers.celery_app",
         "worker",
         "--queues=high",
+        *options,
     ]
     clean = {name: value for name, value in os.environ.items() if "MILLRACE" not in name}
     ended = subprocess.run(
         command,
-        env={**clean, **environment, **TOO_MANY},
+        env={**clean, **environment, **wrong},
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -62,6 +73,7 @@ def test_a_worker_refuses(environment: dict[str, str]) -> None:
     said = ended.stdout + ended.stderr
     assert ended.returncode == REFUSED, said
     assert "start.refused" in said
+    assert says in said
     assert "Traceback" not in said
 
 

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import create_engine
 
+from app.connections import Processes, Workers
 from app.server_limits import REFUSED
 from app.settings import Settings, get_settings
 from workers.runtime.autoscaling import LagAutoscaler, planned_children, retire
@@ -94,6 +95,21 @@ def test_no_child_with_a_job_is_ended_and_every_job_keeps_one(
     assert not [child for child, _ in busy if child.ended]
     assert retired == max(0, min(number, marks.count("idle") - unassigned))
     assert pool._busy_workers == {child.inqW_fd for child in ended}
+
+
+def test_children_beyond_the_plan_are_counted_for_their_pool_alone() -> None:
+    plan = Processes(workers=(Workers(pool="high"), Workers(pool="low", replicas=3, children=4)))
+    found = {
+        (pool, children): str(plan.with_children(pool, children, usually=2))
+        for pool, children in (("high", 1), ("high", 5), ("low", 3), ("low", 9), ("none", 9))
+    }
+    assert found == {
+        ("high", 1): "web=1 dispatcher=1 high=1x2 low=3x4",
+        ("high", 5): "web=1 dispatcher=1 high=1x5 low=3x4",
+        ("low", 3): "web=1 dispatcher=1 high=1 low=3x4",
+        ("low", 9): "web=1 dispatcher=1 high=1 low=3x9",
+        ("none", 9): "web=1 dispatcher=1 high=1 low=3x4",
+    }
 
 
 @pytest.fixture
