@@ -1,7 +1,6 @@
 """`millrace capacity`: how many workers, connections and how much memory a load needs."""
 
 import json
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -12,8 +11,8 @@ import typer
 from app.terminal import AsJson, safe, transaction
 
 if TYPE_CHECKING:
-    from app.capacity.measured import Found, Measured
-    from app.capacity.plan import Demand, Terms
+    from app.capacity.measured import Found
+    from app.capacity.plan import Terms
 
 TERMS = (
     *("utilisation", "headroom", "wait_p95", "price", "concurrency"),
@@ -36,6 +35,7 @@ MEASURED = {"overhead": "overhead_seconds", "backlog": "backlog"}
 Period = Annotated[
     float, typer.Option(min=0.02, max=24 * 90, help="Of the ledger's history, until now.")
 ]
+Pooler = Annotated[int | None, typer.Option(help="What PgBouncer opens to PostgreSQL at most.")]
 Extra = Annotated[float | None, typer.Option(help="Workers on top; 0.25 is a quarter.")]
 Given = Annotated[
     Path | None,
@@ -63,9 +63,7 @@ def capacity(
     web_processes: Annotated[int | None, typer.Option(help="How many there are.")] = None,
     dispatchers: Annotated[int | None, typer.Option(help="How many there are.")] = None,
     max_connections: Annotated[int | None, typer.Option(help="PostgreSQL's.")] = None,
-    pooler_connections: Annotated[
-        int | None, typer.Option(help="What PgBouncer opens to PostgreSQL at most.")
-    ] = None,
+    pooler_connections: Pooler = None,
     as_json: AsJson = False,
 ) -> None:
     """Plan workers, connections and memory: from what the ledger measured, or from a load that you give.
@@ -80,21 +78,18 @@ def capacity(
     load = {field: options[name] for name, field in LOAD.items() if options[name] is not None}
     terms = {name: options[name] for name in TERMS if options[name] is not None}
     _refuse_ignored(load, pool, file)
-    kinds: Sequence[Measured] = ()
-    unended: Mapping[str, int] = {}
     if file is None and rate is None:
-        found, most = _measured(timedelta(hours=period_hours), load)
-        plan = make_plan(found.demands, _terms({"max_connections": most}, terms))
-        kinds, unended = found.kinds, found.unended
+        found, own = _measured(timedelta(hours=period_hours), load)
     else:
-        demands, own = _given(file, pool or "default", load)
-        plan = make_plan(demands, _terms(own, terms))
+        found, own = _given(file, pool or "default", load)
+    plan = make_plan(found.demands, _terms(own, terms))
     if as_json:
-        typer.echo(json.dumps(as_facts(plan, kinds, unended), allow_nan=False))
+        typer.echo(json.dumps(as_facts(plan, found.kinds, found.unended), allow_nan=False))
     else:
-        for line in lines(plan, kinds, unended):
+        for line in lines(plan, found.kinds, found.unended):
             typer.echo(safe(line))
-    if plan.postgres_room < 0 or unended or not all(one.queueing.stable for one in plan.pools):
+    stable = all(one.queueing.stable for one in plan.pools)
+    if plan.postgres_room < 0 or found.unended or not stable:
         raise typer.Exit(1)
 
 
@@ -115,20 +110,19 @@ def _refuse_ignored(load: dict[str, Any], pool: str | None, file: Path | None) -
         raise Unprocessable(f"{', '.join(lost)}: of a load that is given; add --rate.")
 
 
-def _given(
-    file: Path | None, pool: str, load: dict[str, Any]
-) -> tuple[list["Demand"], dict[str, Any]]:
+def _given(file: Path | None, pool: str, load: dict[str, Any]) -> tuple["Found", dict[str, Any]]:
     """The loads, and what a file says that is the same for all."""
     from app.capacity.given import one_pool, read_file
+    from app.capacity.measured import Found
 
     if file is None:
-        return [one_pool(load).demand(pool)], {}
-    found = read_file(file)
-    return [one.demand(name) for name, one in found.pools.items()], found.terms
+        return Found(demands=[one_pool(load).demand(pool)]), {}
+    given = read_file(file)
+    return Found(demands=[one.demand(name) for name, one in given.pools.items()]), given.terms
 
 
-def _measured(period: timedelta, load: dict[str, Any]) -> tuple["Found", int]:
-    """What the history says, and PostgreSQL's `max_connections`."""
+def _measured(period: timedelta, load: dict[str, Any]) -> tuple["Found", dict[str, Any]]:
+    """What the history says, and how many connections PostgreSQL has."""
     from app.capacity.measured import max_connections, measure
     from app.errors import NotFound
 
@@ -140,7 +134,7 @@ def _measured(period: timedelta, load: dict[str, Any]) -> tuple["Found", int]:
         )
     changed = {name: load[field] for name, field in MEASURED.items() if field in load}
     demands = [replace(demand, **changed) for demand in found.demands]
-    return replace(found, demands=demands), most
+    return replace(found, demands=demands), {"max_connections": most}
 
 
 def _terms(*given: dict[str, Any]) -> "Terms":

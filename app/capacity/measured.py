@@ -1,7 +1,7 @@
 """A period's figures from the ledger's own history: what arrived at each queue, and how long it took."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, text
@@ -71,12 +71,13 @@ class Arrivals:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
     """A demand for each queue whose jobs ran, the figures of each kind, and how many jobs were dispatched to each queue
-    where no attempt has ended: its workers are away, or its jobs take longer than the period.
+    where no attempt has ended: its workers are away, or its jobs take longer than the period. A load that is given has
+    the first alone.
     """
 
     demands: Sequence[Demand]
-    kinds: Sequence[Measured]
-    unended: Mapping[str, int]
+    kinds: Sequence[Measured] = ()
+    unended: Mapping[str, int] = field(default_factory=dict)
 
 
 def measure(tx: Connection, period: timedelta) -> Found:
