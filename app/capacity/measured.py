@@ -14,7 +14,8 @@ HOUR_MINUTES = 60
 CLOCKS_APART = timedelta(minutes=20)
 """History rows get their number before they are committed: a job's hard limit, and some, out of order."""
 BETWEEN_JOBS_SECONDS = 0.003
-"""What a child spends between two jobs (docs/benchmarks.md: `child_us_per_job`), on a small machine."""
+"""What a child spends between two jobs where the history doesn't say: of brief jobs, on a small machine."""
+_FEWEST_PAUSES = 20
 
 _LIMIT = text("SET LOCAL statement_timeout = '120s'")
 _MAX_CONNECTIONS = text("SELECT current_setting('max_connections')::int")
@@ -45,6 +46,26 @@ _ARRIVALS = text("""
     FROM job_history h JOIN jobs j ON j.id = h.job_id
     WHERE h.id >= :first AND h.event = 'dispatch' AND h.at >= :since AND h.at < :until
     GROUP BY j.queue, minute
+""")
+# From an end to the next claim of a job that had been sent out before, on a worker where nothing else happened just
+# before: so it is the same child's, for the history doesn't say which one it was. Of the latest lines alone, which are enough.
+_PAUSES = text("""
+    WITH steps AS (
+        SELECT job_id, event, at, worker,
+               lag(at) OVER of_job AS sent, lag(event) OVER of_job AS sent_by,
+               lag(at) OVER of_worker AS ended, lag(event) OVER of_worker AS ended_by,
+               lag(at, 2) OVER of_worker AS before
+        FROM job_history WHERE id >= :first AND id > (SELECT max(id) FROM job_history) - 200000
+        WINDOW of_job AS (PARTITION BY job_id ORDER BY id),
+               of_worker AS (PARTITION BY worker ORDER BY at, id)
+    )
+    SELECT j.queue, count(*) AS pauses,
+           percentile_cont(0.5) WITHIN GROUP (ORDER BY extract(epoch FROM s.at - s.ended))::float8 AS seconds
+    FROM steps s JOIN jobs j ON j.id = s.job_id
+    WHERE s.worker IS NOT NULL AND s.event = 'claim' AND s.sent_by = 'dispatch'
+      AND s.ended_by NOT IN ('claim', 'take_over') AND s.sent < s.ended
+      AND s.before < s.ended - interval '50 milliseconds'
+    GROUP BY j.queue
 """)
 
 
@@ -102,8 +123,11 @@ def measure(tx: Connection, period: timedelta) -> Found:
     minutes: dict[str, dict[int, int]] = {}
     for row in tx.execute(_ARRIVALS, span):
         minutes.setdefault(row.queue, {})[row.minute] = row.jobs
+    pauses = {
+        row.queue: row.seconds for row in tx.execute(_PAUSES, span) if row.pauses >= _FEWEST_PAUSES
+    }
     demands = [
-        demand_of(one, arrivals(minutes[one.queue], period))
+        demand_of(one, arrivals(minutes[one.queue], period), pauses.get(one.queue))
         for one in figures
         if one.kind is None and one.queue in minutes and one.durations.mean > 0
     ]
@@ -168,8 +192,8 @@ def dispersion(counts: Sequence[int]) -> float:
     return sum((count - mean) ** 2 for count in counts) / (len(counts) - 1) / mean
 
 
-def demand_of(measured: Measured, came: Arrivals) -> Demand:
-    """The busiest hour is what has to be served."""
+def demand_of(measured: Measured, came: Arrivals, pause: float | None) -> Demand:
+    """The busiest hour is what has to be served. `pause` is between two jobs of a worker that has enough to do."""
     return Demand(
         pool=measured.queue,
         rate=came.peak_rate,
@@ -177,6 +201,6 @@ def demand_of(measured: Measured, came: Arrivals) -> Demand:
         jobs=came.jobs,
         durations=measured.durations,
         scv_arrivals=came.scv,
-        overhead=BETWEEN_JOBS_SECONDS,
+        overhead=BETWEEN_JOBS_SECONDS if pause is None else pause,
         source="measured",
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
-from sqlalchemy import Engine, QueuePool, text
+from sqlalchemy import Connection, Engine, QueuePool, text
 
 from app.capacity.measured import first_since, measure
 from app.connections import CHILD, DISPATCHER
@@ -16,18 +16,23 @@ from tests.support.customers import Customer
 from tests.support.jobs import Note, add, add_queued
 
 HISTORY = text("""
-    INSERT INTO job_history (tenant_id, job_id, at, event, from_state, to_state, attempt)
-    SELECT tenant_id, id, clock_timestamp() - make_interval(secs => :ago), :event, 'x', 'x', 1
+    INSERT INTO job_history (tenant_id, job_id, at, event, from_state, to_state, attempt, worker)
+    SELECT tenant_id, id, clock_timestamp() - make_interval(secs => :ago), :event, 'x', 'x', 1, :worker
     FROM jobs WHERE id = :job_id
 """)
 
 
 def attempt(engine: Engine, job_id: UUID, *, ago: float, lasted: float, end: str) -> None:
     """Dispatched, claimed and ended, so long ago."""
-    steps = [("dispatch", ago + 1), ("claim", ago), (end, ago - lasted)]
     with engine.begin() as tx:
-        for event, moment in steps:
-            tx.execute(HISTORY, {"job_id": job_id, "event": event, "ago": moment})
+        line(tx, job_id, "dispatch", ago + 1)
+        line(tx, job_id, "claim", ago, "default@one")
+        line(tx, job_id, end, ago - lasted, "default@one")
+
+
+def line(tx: Connection, job_id: UUID, event: str, ago: float, worker: str | None = None) -> None:
+    """Of the job's history."""
+    tx.execute(HISTORY, {"job_id": job_id, "event": event, "ago": ago, "worker": worker})
 
 
 @pytest.fixture
@@ -66,9 +71,25 @@ def test_the_history_is_found_by_halving(past: Engine) -> None:
 def test_an_attempt_that_goes_on_is_no_duration(engine: Engine, tenant: Customer) -> None:
     job_id = add_queued(engine, tenant.id, Note())
     with engine.begin() as tx:
-        tx.execute(HISTORY, {"job_id": job_id, "event": "claim", "ago": 5})
+        line(tx, job_id, "claim", 5)
         found = measure(tx, timedelta(hours=1))
     assert (found.demands, found.kinds) == ([], [])
+
+
+@pytest.mark.parametrize(("sent", "between"), [(0.5, 0.04), (0.01, 0.003)])
+def test_the_time_between_two_jobs(
+    engine: Engine, tenant: Customer, sent: float, between: float
+) -> None:
+    """Of a worker's that had the next one waiting; what came only after the end before it says nothing."""
+    job_id = add(engine, tenant.id, Note())
+    with engine.begin() as tx:
+        for number in range(25):
+            began = 100.0 - number
+            line(tx, job_id, "dispatch", began + sent)
+            line(tx, job_id, "claim", began, "default@one")
+            line(tx, job_id, "succeed", began - 0.96, "default@one")
+        (demand,) = measure(tx, timedelta(hours=1)).demands
+    assert demand.overhead == pytest.approx(between, abs=0.002)
 
 
 def test_the_command_measures_and_explains(past: Engine, run: Run) -> None:
@@ -85,7 +106,7 @@ def test_the_command_measures_and_explains(past: Engine, run: Run) -> None:
 def test_a_queue_whose_jobs_nobody_does_is_said(engine: Engine, tenant: Customer, run: Run) -> None:
     job_id = add_queued(engine, tenant.id, Note())
     with engine.begin() as tx:
-        tx.execute(HISTORY, {"job_id": job_id, "event": "dispatch", "ago": 5})
+        line(tx, job_id, "dispatch", 5)
     done = run("capacity", "--max-connections", "400")
     assert done.status == 1
     assert "default: NO PLAN." in done.out
