@@ -1,5 +1,6 @@
 """A process doesn't start with a plan of connections that a server can't take; any other trouble stops none."""
 
+import json
 import os
 import subprocess
 import sys
@@ -74,6 +75,8 @@ def test_a_worker_refuses(
     assert ended.returncode == REFUSED, said
     assert "start.refused" in said
     assert says in said
+    (line,) = (line for line in said.splitlines() if "start.refused" in line)
+    assert json.loads(line)["event"] == "start.refused"
     assert "Traceback" not in said
 
 

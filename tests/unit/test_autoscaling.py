@@ -7,7 +7,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from celery.exceptions import ImproperlyConfigured
+from celery.concurrency import prefork, solo, thread
+from celery.concurrency.base import BasePool
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import create_engine
@@ -121,10 +122,14 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]
     get_settings.cache_clear()
 
 
-def worker(*queues: str, use_eventloop: bool = True) -> Any:
+def worker(
+    *queues: str, use_eventloop: bool = True, pool: type[BasePool] = prefork.TaskPool
+) -> Any:
     taken = SimpleNamespace(consume_from=dict.fromkeys(queues or ("default",)))
     return SimpleNamespace(
-        use_eventloop=use_eventloop, app=SimpleNamespace(amqp=SimpleNamespace(queues=taken))
+        use_eventloop=use_eventloop,
+        pool_cls=pool,
+        app=SimpleNamespace(amqp=SimpleNamespace(queues=taken)),
     )
 
 
@@ -148,10 +153,29 @@ def test_a_pool_above_the_plan_of_connections_does_not_start() -> None:
 
 
 @pytest.mark.usefixtures("environment")
-@pytest.mark.parametrize(("most", "least", "loop"), [(4, 0, True), (1, 2, True), (4, 1, False)])
-def test_bounds_and_pools_that_it_cannot_work_with(most: int, least: int, loop: bool) -> None:
-    with pytest.raises(ImproperlyConfigured, match="prefork"):
-        LagAutoscaler(SimpleNamespace(), most, least, worker=worker(use_eventloop=loop))
+@pytest.mark.parametrize(
+    ("most", "least", "of"),
+    [
+        (4, 0, worker()),
+        (1, -3, worker()),
+        (1, 2, worker()),
+        (4, 1, worker(use_eventloop=False)),
+        (4, 1, worker(pool=thread.TaskPool)),
+        (4, 1, worker(pool=solo.TaskPool)),
+    ],
+)
+def test_bounds_and_pools_that_it_cannot_work_with(
+    most: int,
+    least: int,
+    of: Any,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with pytest.raises(SystemExit) as refused:
+        LagAutoscaler(SimpleNamespace(), most, least, worker=of)
+    assert refused.value.code == REFUSED
+    # To the one or the other, by what ran in this process before.
+    assert "--autoscale=MAX,MIN with 1 <= MIN <= MAX" in capsys.readouterr().out + caplog.text
 
 
 def test_the_plan_is_that_of_the_queue_or_the_concurrency() -> None:

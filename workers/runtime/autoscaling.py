@@ -12,9 +12,10 @@ import time
 from collections.abc import Iterator
 from itertools import islice
 from math import ceil
-from typing import Any
+from typing import Any, NoReturn
 
 import structlog
+from celery.concurrency.prefork import TaskPool
 from celery.exceptions import ImproperlyConfigured
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
@@ -55,7 +56,8 @@ def planned_children(settings: Settings, pool: str) -> int:
 class LagAutoscaler:
     """Named in the `worker_autoscaler` setting; Celery makes one where `--autoscale` is given.
 
-    Exits with REFUSED where the most children are more than the plan of connections has for the pool.
+    Exits with REFUSED where it can't work with the pool or its bounds, and where the most children are more than the plan
+    of connections has for the pool.
     """
 
     keepalive = 1.0
@@ -70,9 +72,12 @@ class LagAutoscaler:
         worker: Any,
         mutex: Any = None,  # noqa: ARG002 - Celery gives it; only the event loop changes the pool
     ) -> None:
-        if not worker.use_eventloop or not 1 <= min_concurrency <= max_concurrency:
-            raise ImproperlyConfigured(
-                "--autoscale=MAX,MIN needs --pool=prefork and 1 <= MIN <= MAX"
+        prefork = issubclass(worker.pool_cls, TaskPool)
+        if not (prefork and worker.use_eventloop and 1 <= min_concurrency <= max_concurrency):
+            # Celery gives a least of 0 where one number is said.
+            _refuse(
+                f"--autoscale={max_concurrency},{min_concurrency} of a pool of {worker.pool_cls.__module__}.",
+                "Say --autoscale=MAX,MIN with 1 <= MIN <= MAX, and leave --pool at prefork.",
             )
         settings = get_settings()
         self._queues = sorted(worker.app.amqp.queues.consume_from)
@@ -152,8 +157,12 @@ def _refuse_unplanned(settings: Settings, pool: str, most: int) -> None:
     if most > planned:
         found = f"--autoscale lets the pool {pool} have {most} children, and the plan of connections {planned}."
         change = f"Set MILLRACE_PROCESSES to a plan with {pool}=1x{most}, for as many workers as there are."
-        log.error("start.refused", reason=found, change=change)
-        sys.exit(REFUSED)
+        _refuse(found, change)
+
+
+def _refuse(found: str, change: str) -> NoReturn:
+    log.error("start.refused", reason=found, change=change)
+    sys.exit(REFUSED)
 
 
 def retire(pool: Any, number: int) -> int:
