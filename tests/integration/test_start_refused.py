@@ -64,7 +64,7 @@ def test_a_worker_refuses(
     clean = {name: value for name, value in os.environ.items() if "MILLRACE" not in name}
     ended = subprocess.run(
         command,
-        env={**clean, **environment, **wrong},
+        env={**clean, **environment, "MILLRACE_LOG_JSON": "true", **wrong},
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -74,9 +74,8 @@ def test_a_worker_refuses(
     said = ended.stdout + ended.stderr
     assert ended.returncode == REFUSED, said
     assert "start.refused" in said
-    assert says in said
     (line,) = (line for line in said.splitlines() if "start.refused" in line)
-    assert json.loads(line)["event"] == "start.refused"
+    assert says in json.loads(line)["reason"]
     assert "Traceback" not in said
 
 
