@@ -47,6 +47,10 @@ whether it is ready."""
 CHILD = Opens(pool=1, overflow=2, copies=1)
 """One of its children: the job's own, for a moment the heartbeat's and that of an effect, a lock or a check; and
 while it makes an export, the second one that reads its rows."""
+FLOWER = Opens(rabbitmq=12)
+"""It hears events on one, and asks workers many things at once by Celery's pool of ten (`broker_pool_limit`); at most
+these and one more were seen.
+"""
 
 RESERVED = 3
 """PostgreSQL keeps so many for superusers (`superuser_reserved_connections`)."""
@@ -163,4 +167,5 @@ def planned(
         line("dispatcher", processes.dispatchers, DISPATCHER),
         line("worker", replicas, WORKER),
         line("worker child", children, CHILD),
+        line("Flower", 1, FLOWER),
     ]

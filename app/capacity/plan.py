@@ -203,4 +203,5 @@ def connection_lines(pools: Sequence[PoolPlan], terms: Terms) -> list[Connection
         line("dispatcher", terms.dispatchers, connections.DISPATCHER),
         line("worker replica", replicas, connections.WORKER),
         line("worker child", workers, connections.CHILD),
+        line("Flower", 1, connections.FLOWER),
     ]

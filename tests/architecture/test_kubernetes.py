@@ -111,6 +111,31 @@ def test_web_and_dispatcher_run_what_compose_runs() -> None:
 
 
 @pytest.mark.parametrize("overlay", NAMES)
+def test_what_is_applied_first_is_what_the_migration_needs(overlay: str) -> None:
+    """infra/k8s/roll-out.sh applies these alone, into an empty namespace the first time; secrets are there."""
+    job = named(overlay, "Job", "migrate")
+    spec, labels = job["spec"]["template"]["spec"], job["spec"]["template"]["metadata"]["labels"]
+    config = spec["containers"][0]["envFrom"][0]["configMapRef"]["name"]
+    policies = {
+        one["metadata"]["name"]
+        for one in of(overlay, "NetworkPolicy")
+        if _selects(one["spec"]["podSelector"], labels)
+    }
+    needed = {
+        ("Job", "migrate"),
+        ("ConfigMap", config),
+        *(("NetworkPolicy", one) for one in policies),
+    }
+    needed |= {("ServiceAccount", spec["serviceAccountName"]), ("Namespace", f"millrace-{overlay}")}
+    first = {
+        (one["kind"], one["metadata"]["name"])
+        for one in BUILT[overlay]
+        if one["metadata"].get("labels", {}).get("millrace.example/first") == "yes"
+    }
+    assert first == needed
+
+
+@pytest.mark.parametrize("overlay", NAMES)
 def test_images_are_those_that_are_built_and_have_a_version(overlay: str) -> None:
     for name, _, container in pods(overlay):
         image, _, version = container["image"].rpartition("/")[2].partition(":")

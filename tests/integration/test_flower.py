@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from app.connections import FLOWER
 from infra.local import Program
 from infra.local.layout import ROOT
 from infra.local.ports import LOOPBACK, accepts, choose_ports
@@ -112,9 +113,18 @@ def test_behind_the_proxy_with_a_login_it_shows_our_names_remembers_and_changes_
         changes_nothing(client, next(iter(seen)))
         assert workers(client).keys() == seen.keys()
 
+        with_flower = connections(fleet)
         fleet.stop("flower")
+        wait_for(lambda: connections(fleet) < with_flower, what="the end of its connections")
+        assert with_flower - connections(fleet) <= FLOWER.rabbitmq
         fleet.start(flower(fleet, ports["flower"]))
         assert kinds(client) == ["test.tally"] * 3
+
+
+def connections(fleet: Fleet) -> int:
+    """Of everybody, to the broker."""
+    listed = fleet.servers.rabbitmqctl("list_connections", "--no-table-headers", "pid")
+    return len(listed.splitlines())
 
 
 def refuses_strangers(client: httpx.Client) -> None:

@@ -56,7 +56,7 @@ def test_the_connections_are_those_that_the_processes_open() -> None:
     workers, replicas = plan.pools[0].workers, plan.pools[0].replicas
     assert (workers, replicas) == (36, 18)
     assert plan.postgres == 3 * (10 + 1) + 2 * (8 + 1) + 36 * 4 + 18 * 2
-    assert plan.rabbitmq == 2 * 4 + 18 * 2
+    assert plan.rabbitmq == 2 * 4 + 18 * 2 + connections.FLOWER.rabbitmq
     kept = connections.RESERVED + connections.SPARE
     assert plan.postgres_room == 100 - kept - plan.postgres < 0
     assert any("TOO FEW" in line for line in lines(plan))

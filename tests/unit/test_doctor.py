@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from app.connections import Processes, Workers, planned, read_processes
+from app.connections import FLOWER, Processes, Workers, planned, read_processes
 from app.doctor.clocks import skew
 from app.doctor.findings import Finding, Status, examine, ok
 from app.doctor.settings import settings_of
@@ -112,7 +112,7 @@ class TestPlan:
             ),
         )
         lines = planned(read, db_pool_size=10, worker_concurrency=5)
-        assert [line.processes for line in lines] == [2, 3, 6, 2 + 12 + 10]
+        assert [line.processes for line in lines] == [2, 3, 6, 2 + 12 + 10, 1]
         assert read_processes("web=7") == Processes(web=7)
         assert read_processes(str(read)) == read
 
@@ -134,7 +134,7 @@ class TestPlan:
         behind = Settings.of({**SOUND, **pooled, "MILLRACE_PROCESSES": "web=9 default=1x1"})
         assert over_postgres(behind, limits) is None, "10 past the pooler, 20 of the pooler"
         assert over_rabbitmq(many, None) is None
-        assert over_rabbitmq(many, 6) is None
-        assert "is 5" in str(over_rabbitmq(many, 5))
+        assert over_rabbitmq(many, 6 + FLOWER.rabbitmq) is None
+        assert "is 17" in str(over_rabbitmq(many, 5 + FLOWER.rabbitmq))
         few = PostgresLimits(max_connections=100, reserved=3, role=50, database=40)
         assert few.ours == 40
