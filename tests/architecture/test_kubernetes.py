@@ -27,7 +27,6 @@ DOCKERFILES = {
     "worker": "Dockerfile.worker",
     "flower": "Dockerfile.worker",
 }
-DRAIN = "MILLRACE_WORKER_DRAIN_SECONDS"
 SECRET_WORDS = re.compile(r"(?i)password|secret|token|:[^/@\s]+@")
 
 
@@ -172,8 +171,6 @@ def test_secrets_are_named_and_never_there(overlay: str) -> None:
         assert not SECRET_WORDS.search(values.replace("auth_file", "")), one["metadata"]["name"]
     for name, _, container in pods(overlay):
         for entry in container.get("env", []):
-            if entry["name"] == DRAIN:
-                continue
             assert "value" not in entry, name
             reference = entry["valueFrom"]["secretKeyRef"]
             assert reference["key"] in told
@@ -213,22 +210,14 @@ def test_every_process_has_the_time_that_it_takes_to_end(overlay: str) -> None:
     settings = settings_of(overlay)
     graces = {name: spec["terminationGracePeriodSeconds"] for name, spec, _ in pods(overlay)}
     for queue in Queue:
-        drain = drain_of(overlay, queue)
-        assert graces[f"worker-{queue.value}"] >= drain + 10
-    longest = max(one.spec.hard_seconds for one in CATALOG.values() if one.spec.queue is Queue.LOW)
-    assert drain_of(overlay, Queue.LOW) >= longest, "which begin anew when they are interrupted"
+        assert graces[f"worker-{queue.value}"] >= settings.worker_drain_seconds + 10
+    longest = max(one.spec.hard_seconds for one in CATALOG.values())
+    assert settings.worker_drain_seconds >= longest, "or a pool that shrinks uses its attempts up"
     assert graces["web"] >= settings.web_drain_seconds + GRACE_SECONDS + 10
     assert graces["dispatcher"] >= 30
     readiness = {name: one["readinessProbe"] for name, _, one in pods(overlay) if name == "web"}
     probe = readiness["web"]
     assert probe["periodSeconds"] * probe["failureThreshold"] <= settings.web_drain_seconds
-
-
-def drain_of(overlay: str, queue: Queue) -> float:
-    """Of the pool's workers: their own, or that of all."""
-    (own,) = (one for name, _, one in pods(overlay) if name == f"worker-{queue.value}")
-    said = {entry["name"]: entry["value"] for entry in own.get("env", [])}
-    return float(said.get(DRAIN, settings_of(overlay).worker_drain_seconds))
 
 
 # Confinement: pod security "restricted", and more
