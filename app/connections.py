@@ -57,7 +57,7 @@ RESERVED = 3
 SPARE = 10
 """For people, migrations, commands and monitoring."""
 
-_ENTRY = re.compile(r"([a-z][a-z0-9-]*)=(\d{1,5})(?:x(\d{1,4}))?")
+_ENTRY = re.compile(r"([a-z][a-z0-9-]*)=(\d{1,5})(?:x([1-9]\d{0,3}))?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -116,7 +116,9 @@ class TestPlan:
         assert read_processes("web=7") == Processes(web=7)
         assert read_processes(str(read)) == read
 
-    @pytest.mark.parametrize("words", ["web", "web=-1", "web=2x2", "web=1 web=2", "web=1.5", "=3"])
+    @pytest.mark.parametrize(
+        "words", ["web", "web=-1", "web=2x2", "web=1 web=2", "web=1.5", "=3", "low=3x0"]
+    )
     def test_nonsense_is_refused(self, words: str) -> None:
         with pytest.raises(ValueError, match=r"is not like|twice"):
             read_processes(words)
