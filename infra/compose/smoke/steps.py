@@ -148,7 +148,7 @@ class Smoke:
         load = Load(self.client, threads=3, rows=2000)
         try:
             time.sleep(2)
-            services = ("web", "dispatcher", "worker-high", "worker-default", "worker-low")
+            services = ("worker-high", "worker-default", "worker-low", "dispatcher", "web")
             said = self.stack.run(str(ROLL), *services, seconds=500)
         finally:
             load.stop()
