@@ -4,13 +4,18 @@ import re
 from pathlib import Path
 
 import pytest
+import typer
 
+from app import cli
 from app.connections import CHILD, DISPATCHER, WORKER, Opens
 from app.jobs import CATALOG
 from app.settings import Settings
+from tests.architecture.test_commands import commands
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+GUIDES = [page for page in PAGES if page.parent.name != "decisions" and page.name != "CHANGELOG.md"]
+COMMANDS = dict(commands(typer.main.get_command(cli.app)))
 
 
 def test_every_setting_is_explained_and_no_other() -> None:
@@ -44,7 +49,33 @@ def test_the_plan_of_connections_is_the_codes(process: str, opens: Opens) -> Non
     assert tuple(map(int, found)) == (opens.postgres, opens.listeners, opens.rabbitmq)
 
 
+def places(page: Path) -> set[str]:
+    """The headings, as links name them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    words = [re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).lower() for heading in headings]
+    return {re.sub(r"[^\w\- ]", "", each).replace(" ", "-") for each in words}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
-        assert (page.parent / target).exists(), target
+    for target, place in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", page.read_text()):
+        led_to = page.parent / target if target else page
+        assert led_to.exists(), target
+        assert not place or place in places(led_to), f"{target}#{place}"
+
+
+@pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.name)
+def test_commands_and_their_options_are_there(page: Path) -> None:
+    text = page.read_text().replace("\\\n", " ")
+    for line in re.findall(
+        r"(?:`|bin/|^ *|exec \S+ )millrace ([a-z][^\n`#|]*)", text, re.MULTILINE
+    ):
+        words = line.split()
+        if any(name.startswith(f"{words[0]} ") for name in COMMANDS):  # a group
+            name = " ".join(words[:2])
+            known = len(words) == 1 or words[1] == "--help" or name in COMMANDS
+        else:
+            name, known = words[0], words[0] in {*COMMANDS, "new-job"}
+        assert known, line
+        options = set(re.findall(r"(?<!\S)--[a-z0-9-]+", line)) - {"--help"}
+        assert name not in COMMANDS or options <= COMMANDS[name], line
