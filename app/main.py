@@ -44,6 +44,7 @@ from app.api import (
 from app.api.admission import admit
 from app.api.http_metrics import HttpMetrics
 from app.api.live import LiveFeed
+from app.api.upload_room import UploadRoom
 from app.console import unsubscribe
 from app.console.overview import POLL_SECONDS, console_snapshot
 from app.console.router import router as console
@@ -135,6 +136,7 @@ def create_app(
     app.state.settings = settings
     app.state.job_posts = job_posts.JobPosts(engine, settings, catalog)
     app.state.storage = make_storage(settings)
+    app.state.upload_room = UploadRoom(settings.uploads_at_once)
     app.state.checks = health.checks_of(engine, app.state.storage)
     app.state.draining = False
     _feed(app, settings, engine)
@@ -143,7 +145,7 @@ def create_app(
     for module in ROUTES:
         if module in BEGIN_WORK:
             app.include_router(
-                module.router, dependencies=[Depends(admit)], responses=problems.describe(429)
+                module.router, dependencies=[Depends(admit)], responses=problems.describe(429, 503)
             )
         else:
             app.include_router(module.router)

@@ -99,6 +99,10 @@ class Settings(BaseSettings):
 
     upload_max_bytes: Annotated[int, Field(gt=0)] = 5 * 1024 * MIB
     upload_part_bytes: Annotated[int, Field(ge=5 * MIB)] = 8 * MIB
+    uploads_at_once: Annotated[int, Field(ge=1, le=1000)] = Field(
+        default=24,
+        description="So many files are uploaded through one web process at a time, half of them by one tenant.",
+    )
     import_chunk_bytes: Annotated[int, Field(ge=1)] = MIB // 4
     import_parallel_chunks: Annotated[int, Field(ge=1)] = Field(
         default=3, description="So many chunks of one import are with the workers at once, at most."

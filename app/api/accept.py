@@ -1,7 +1,8 @@
 """From a streaming upload to something accepted: all of it, or nothing that stays behind."""
 
-import time
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 from uuid import UUID
@@ -17,7 +18,7 @@ from app.api.idempotency import Answer, check_same, recall, remember, request_ha
 from app.api.intake import Intake
 from app.api.session import Place
 from app.api.upload_form import FormT, read_upload
-from app.errors import InvalidRequest, OutcomeUnknown, Unavailable
+from app.errors import InvalidRequest, OutcomeUnknown, Overloaded, Unavailable
 from app.ids import new_id
 from app.settings import Settings
 
@@ -26,6 +27,8 @@ log = structlog.get_logger()
 FORM_OVERHEAD_BYTES = 1024 * 1024
 DRAIN_BYTES = 64 * 1024 * 1024
 DRAIN_SECONDS = 10.0
+SILENCE_SECONDS = 60.0
+"""So long a client may send nothing of a file that it has begun."""
 FILENAME_CHARS = 255
 
 
@@ -99,22 +102,21 @@ async def accept_upload(
     upload: UploadRequest[FormT], place: Place, kind: Kind[FormT, ReceivedT]
 ) -> JSONResponse:
     """Store the file, record what it is for and its job, answer 202. Raises the errors of `app.errors`."""
+    asked = False
     try:
         known, check_size = await anyio.to_thread.run_sync(_begin, upload, place, kind)
-    except InvalidRequest:
-        if not upload.waits:
-            await _drain(upload.body)
-        raise
-    try:
-        return await _accept(upload, place, kind, known, check_size)
+        with place.room.place(upload.tenant_id):
+            asked = True
+            return await _accept(upload, place, kind, known, check_size)
     except ClientDisconnect:
         raise InvalidRequest(
             "The connection ended before the file did. Send it again, whole.",
             code="incomplete_body",
         ) from None
-    except InvalidRequest:
+    except (InvalidRequest, Overloaded):
         # A client that is still sending would see a broken connection instead of our answer.
-        await _drain(upload.body)
+        if asked or not upload.waits:
+            await _drain(upload.body)
         raise
 
 
@@ -142,13 +144,18 @@ async def _accept(
     intake = Intake(
         None if known else place.storage,
         kind.key(upload.tenant_id, new),
+        room=place.room.parts,
         part_bytes=place.settings.upload_part_bytes,
         check_size=check_size,
         refuse_early=kind.refuse_early,
     )
     try:
         form = await read_upload(
-            upload.content_type, upload.body, upload.query, intake.write, raw_types=kind.raw_types
+            upload.content_type,
+            _going_on(upload.body),
+            upload.query,
+            intake.write,
+            raw_types=kind.raw_types,
         )
         form.filename = form.filename[-FILENAME_CHARS:]
         sha256 = await intake.finish()
@@ -221,14 +228,30 @@ def commit(tx: Connection) -> None:
         ) from error
 
 
+async def _going_on(body: AsyncGenerator[bytes, None]) -> AsyncIterator[bytes]:
+    """The body, as long as it comes: who is gone without a word would hold a place for hours. Raises InvalidRequest
+    (`upload_stalled`).
+    """
+    while True:
+        try:
+            async with asyncio.timeout(SILENCE_SECONDS):
+                block = await anext(body, None)
+        except TimeoutError:
+            raise InvalidRequest(
+                f"Nothing of the file has come for {SILENCE_SECONDS:g} seconds. Send it again, whole.",
+                code="upload_stalled",
+            ) from None
+        if block is None:
+            return
+        yield block
+
+
 async def _drain(body: AsyncIterator[bytes]) -> None:
     """Read on, without keeping anything, for as long as is reasonable."""
     left = DRAIN_BYTES
-    deadline = time.monotonic() + DRAIN_SECONDS
-    try:
-        async for block in body:
-            left -= len(block)
-            if left <= 0 or time.monotonic() > deadline:
-                return
-    except (ClientDisconnect, RuntimeError):
-        return
+    with suppress(ClientDisconnect, RuntimeError, TimeoutError):
+        async with asyncio.timeout(DRAIN_SECONDS):
+            async for block in body:
+                left -= len(block)
+                if left <= 0:
+                    return

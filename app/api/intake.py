@@ -1,7 +1,7 @@
 """A file on its way from the request to S3: bounded memory, no temporary file, nothing left on failure.
 
-At most `PARTS_IN_FLIGHT` parts are being stored while the next one fills, so a request holds about
-five parts in memory however large its file is. A file smaller than one part stays in memory until it has
+At most `PARTS_IN_FLIGHT` parts are being stored while the next one fills, and of all files as many as there is
+room for, so what a process holds has a bound however large the files are. A file smaller than one part stays in memory until it has
 been looked at, and is stored then.
 """
 
@@ -25,7 +25,8 @@ _FIRST_BYTES = 4096
 class Intake:
     """One file. Feed it with `write`, end it with `finish` and `store`; on any failure call `discard`.
 
-    With `storage` None it only hashes, for a request that is being repeated. `check_size` gets to see how
+    With `storage` None it only hashes, for a request that is being repeated. `room` is what all files share for
+    parts on their way into the store. `check_size` gets to see how
     much has come, `refuse_early` the first bytes: both may raise.
     """
 
@@ -34,6 +35,7 @@ class Intake:
         storage: Storage | None,
         key: str,
         *,
+        room: asyncio.Semaphore,
         part_bytes: int,
         check_size: Callable[[int], None],
         refuse_early: Callable[[bytes], None],
@@ -53,6 +55,7 @@ class Intake:
         self._upload_id: str | None = None
         self._parts: list[asyncio.Task[Part]] = []
         self._slots = asyncio.Semaphore(PARTS_IN_FLIGHT)
+        self._room = room
         self._ending: asyncio.Task[None] | None = None
         self._stored = False
 
@@ -137,8 +140,11 @@ class Intake:
         for part in self._parts:
             if part.done():
                 part.result()
+        await self._room.acquire()
         number = len(self._parts) + 1
-        self._parts.append(asyncio.create_task(self._put(storage, self._upload_id, number, body)))
+        sending = asyncio.create_task(self._put(storage, self._upload_id, number, body))
+        sending.add_done_callback(lambda _: self._room.release())
+        self._parts.append(sending)
 
     async def _put(self, storage: Storage, upload_id: str, number: int, body: bytes) -> Part:
         try:

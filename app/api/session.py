@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine
 
 from app.api.browser import tenant_of_browser
 from app.api.request_id import request_id
+from app.api.upload_room import UploadRoom
 from app.db import autocommit
 from app.errors import Forbidden, Unauthenticated
 from app.keys import KeyInForce, find_key, operator_of, tenant_of
@@ -60,17 +61,18 @@ async def get_aftermaths(request: Request) -> Aftermaths:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where files and what is known about them are kept."""
+    """Where files and what is known about them are kept, and the room for those on their way."""
 
     engine: Engine
     storage: Storage
     settings: Settings
+    room: UploadRoom
 
 
 async def get_place(request: Request) -> Place:
     """The process's."""
     state = request.app.state
-    return Place(state.engine, state.storage, state.settings)
+    return Place(state.engine, state.storage, state.settings, state.upload_room)
 
 
 EngineDep = Annotated[Engine, Depends(get_engine)]
