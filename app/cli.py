@@ -8,7 +8,6 @@ from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
-from uuid import UUID
 
 import typer
 
@@ -22,6 +21,7 @@ from app import (
     doctor_cli,
     incidents_cli,
     jobs_cli,
+    keys_cli,
     mail_cli,
     payments_cli,
     schedules_cli,
@@ -32,7 +32,6 @@ from app import (
 from app.broker import topology
 from app.failing import in_one_line
 from app.loading import loading
-from app.roles import Role
 from app.terminal import BY_COMMAND, AsJson, Why, answer, table, transaction
 
 MAX_BUDGET = 1_000_000_000
@@ -40,13 +39,12 @@ MAX_BUDGET = 1_000_000_000
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 tenants = typer.Typer(no_args_is_help=True, help="The customers.")
-keys = typer.Typer(no_args_is_help=True, help="Their API keys.")
 storage = typer.Typer(no_args_is_help=True, help="The object store.")
 topology_commands = typer.Typer(no_args_is_help=True, help="RabbitMQ's queues and exchanges.")
 tenants.command("list")(tenants_cli.list_tenants)
 tenants.command("top")(tenants_cli.top)
 app.add_typer(tenants, name="tenants")
-app.add_typer(keys, name="keys")
+app.add_typer(keys_cli.app, name="keys")
 app.add_typer(jobs_cli.app, name="jobs")
 app.add_typer(dispatch_cli.queues, name="queues")
 app.add_typer(dispatch_cli.kinds, name="kinds")
@@ -263,48 +261,6 @@ def set_retention(
         return
     rows = [(term.what, str(term.days), term.source, term.about) for term in found]
     table(("WHAT", "DAYS", "SET BY", ""), rows)
-
-
-@keys.command("create")
-def create_key(
-    tenant: Annotated[
-        str | None, typer.Argument(help="Name or id; none for who runs the product.")
-    ] = None,
-    name: Annotated[str, typer.Option(help="Whose it is, or what for.")] = "default",
-    role: Annotated[
-        Role, typer.Option(help="Viewers look, operators act, admins also change what stays.")
-    ] = Role.TENANT,
-    as_json: AsJson = False,
-) -> None:
-    """Create an API key and show it, this once."""
-    from app import keys as store
-    from app.errors import Unprocessable
-    from app.operations.access import MADE, make_key
-    from app.operations.actor import Actor
-
-    if (role is Role.TENANT) != (tenant is not None):
-        raise Unprocessable(
-            "A tenant's key needs the tenant; --role viewer, operator and admin go without one."
-        )
-    with transaction() as tx:
-        tenant_id = None if tenant is None else store.find_tenant(tx, tenant)
-        actor = Actor.at_the_command_line()
-        key_id, key = make_key(tx, actor, tenant_id=tenant_id, name=name, role=role, reason=MADE)
-    line = f"{key}\nKeep it: it is not shown again."
-    answer({"id": key_id, "key": key}, line, as_json=as_json)
-
-
-@keys.command("revoke")
-def revoke_key(
-    key_id: UUID, reason: Why = "Revoked at the command line.", as_json: AsJson = False
-) -> None:
-    """Put a key out of force, and end the sessions that it opened."""
-    from app.operations.access import revoke_key as revoke
-    from app.operations.actor import Actor
-
-    with transaction() as tx:
-        revoke(tx, Actor.at_the_command_line(), key_id, reason=reason)
-    answer({"id": key_id, "revoked": True}, f"{key_id} is revoked", as_json=as_json)
 
 
 @storage.command("init")

@@ -40,10 +40,11 @@ class KeyInForce(NamedTuple):
     role: Role
 
 
-class OperatorKey(NamedTuple):
-    """An operator's key as it may be shown."""
+class ListedKey(NamedTuple):
+    """A key as it may be shown; `tenant` is that one's name."""
 
     id: UUID
+    tenant: str
     name: str
     prefix: str
     role: Role
@@ -164,17 +165,36 @@ def find_keys(tx: Connection, keys: Collection[str]) -> dict[str, KeyInForce]:
     }
 
 
-def operator_keys(tx: Connection) -> list[OperatorKey]:
+def operator_keys(tx: Connection) -> list[ListedKey]:
     """All of them, the newest first; those out of force too."""
+    return _listed(tx, ApiKey.role != Role.TENANT.value)
+
+
+def list_keys(tx: Connection, *, tenant_id: UUID | None, revoked: bool) -> list[ListedKey]:
+    """A tenant's, or everybody's, the newest first; at most MAX_LISTED. Those out of force only if `revoked`."""
+    wanted = [] if tenant_id is None else [ApiKey.tenant_id == tenant_id]
+    if not revoked:
+        wanted.append(ApiKey.revoked_at.is_(None))
+    return _listed(tx, *wanted)
+
+
+def _listed(tx: Connection, *wanted: ColumnElement[bool]) -> list[ListedKey]:
     rows = tx.execute(
         select(
-            ApiKey.id, ApiKey.name, ApiKey.prefix, ApiKey.role, ApiKey.created_at, ApiKey.revoked_at
+            ApiKey.id,
+            Tenant.name,
+            ApiKey.name,
+            ApiKey.prefix,
+            ApiKey.role,
+            ApiKey.created_at,
+            ApiKey.revoked_at,
         )
-        .where(ApiKey.role != Role.TENANT.value)
+        .join(Tenant, Tenant.id == ApiKey.tenant_id)
+        .where(*wanted)
         .order_by(ApiKey.id.desc())
         .limit(MAX_LISTED)
     )
-    return [OperatorKey(*row[:3], Role(row.role), *row[4:]) for row in rows]
+    return [ListedKey(*row[:4], Role(row.role), *row[5:]) for row in rows]
 
 
 def _in_days(days: int) -> ColumnElement[datetime]:

@@ -39,6 +39,26 @@ def test_a_tenant_and_its_key(run: Run) -> None:
     assert (twice.status, twice.err.startswith("millrace: There is no key")) == (1, True)
 
 
+def test_keys_are_listed_and_none_of_them_is_shown(run: Run, tenant: Customer) -> None:
+    mine = run("keys", "create", str(tenant.id), "--name", "ci", "--json").json
+    operators = run("keys", "create", "--role", "viewer", "--name", "on call", "--json").json
+    assert run("keys", "revoke", mine["id"]).status == 0
+
+    def listed(*words: str) -> dict[str, dict[str, object]]:
+        return {one["id"]: one for one in run("keys", "list", *words, "--json").json}
+
+    assert operators["id"] in listed()
+    assert mine["id"] not in listed()
+    found = listed(str(tenant.id), "--revoked")
+    assert operators["id"] not in found
+    assert (found[mine["id"]]["name"], found[mine["id"]]["role"]) == ("ci", "tenant")
+    assert found[mine["id"]]["revoked_at"]
+    shown = run("keys", "list", "--revoked").out
+    assert operators["id"] in shown
+    assert operators["key"] not in shown
+    assert mine["key"] not in shown
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
