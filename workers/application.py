@@ -96,9 +96,8 @@ def _setup_logging(**_: object) -> None:
 
 @worker_init.connect
 def _make_runtime(sender: Any = None, **_: object) -> None:
-    configure_logging(
-        get_settings()
-    )  # Celery does it later, and who reads logs wants a refusal as any other line
+    # Celery does it later, and who reads logs wants a refusal as any other line.
+    configure_logging(get_settings())
     # By now Celery knows its --concurrency; what --autoscale allows is refused by the autoscaler.
     children = sender.concurrency if isinstance(sender.concurrency, int) else 0
     pools = sorted(sender.app.amqp.queues.consume_from)
