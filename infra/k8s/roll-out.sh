@@ -1,5 +1,5 @@
 #!/bin/sh
-# Roll an environment out: migrations first, and nothing else if they fail.
+# Roll an environment out: migrations first, and nothing else if they fail; then the workers, then the rest.
 #   infra/k8s/roll-out.sh staging|production
 set -eu
 overlay=$(dirname "$0")/overlays/${1:?which environment: a folder of overlays/}
@@ -17,7 +17,16 @@ until in_it wait --for=condition=complete --timeout=5s job/migrate 2>/dev/null; 
     fi
     sleep 1
 done
+wait_for() {
+    for name in "$@"; do
+        in_it rollout status "deployment/$name" --timeout=30m
+    done
+}
+workers="worker-high worker-default worker-low"
+# Who runs a job has to know its kind before anybody enqueues it. The first time there is nothing yet to reach PostgreSQL by.
+if in_it get deployment web >/dev/null 2>&1; then
+    kubectl apply --kustomize "$overlay" --selector millrace.example/pool
+    wait_for $workers
+fi
 kubectl apply --kustomize "$overlay"
-for name in pgbouncer web dispatcher worker-high worker-default worker-low flower; do
-    in_it rollout status "deployment/$name" --timeout=30m
-done
+wait_for pgbouncer web dispatcher $workers flower

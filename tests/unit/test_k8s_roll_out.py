@@ -9,22 +9,27 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.manifests import of
+from tests.support.manifests import BUILT, of
 
 ROOT = Path(__file__).resolve().parents[2]
 KUBECTL = """#!/bin/sh
 echo "$*" >> {asked}
-case "$*" in *"condition={other} "*) exit 1 ;; esac
+case "$*" in *"condition={other} "*|{missing}) exit 1 ;; esac
 """
 
 
-def roll_out(folder: Path, environment: str, *, migration: str) -> tuple[int, list[str], str]:
-    """Status, what was asked for, and what was said; the migration is `complete` or `failed`."""
+def roll_out(
+    folder: Path, environment: str, *, migration: str, runs: bool = True
+) -> tuple[int, list[str], str]:
+    """Status, what was asked for, and what was said; the migration is `complete` or `failed`. `runs`: a version
+    before is there.
+    """
     asked = folder / "asked"
     asked.touch()
     other = {"complete": "failed", "failed": "complete"}[migration]
     program = folder / "kubectl"
-    program.write_text(KUBECTL.format(asked=asked, other=other))
+    missing = "nothing" if runs else '*"get deployment"*'
+    program.write_text(KUBECTL.format(asked=asked, other=other, missing=missing))
     program.chmod(0o755)
     done = subprocess.run(
         [ROOT / "infra" / "k8s" / "roll-out.sh", environment],
@@ -38,18 +43,44 @@ def roll_out(folder: Path, environment: str, *, migration: str) -> tuple[int, li
 
 
 @pytest.mark.parametrize("environment", ["staging", "production"])
-def test_everything_follows_its_migration(tmp_path: Path, environment: str) -> None:
+def test_workers_follow_the_migration_and_the_others_them(tmp_path: Path, environment: str) -> None:
     status, asked, _ = roll_out(tmp_path, environment, migration="complete")
     assert status == 0
     inside = f"--namespace millrace-{environment} "
     overlay = f"apply --kustomize {ROOT}/infra/k8s/overlays/{environment}"
-    assert asked[:4] == [
+    assert asked[:5] == [
         f"{inside}delete job migrate --ignore-not-found",
         f"{overlay} --selector millrace.example/first=yes",
         f"{inside}wait --for=condition=complete --timeout=5s job/migrate",
-        overlay,
+        f"{inside}get deployment web",
+        f"{overlay} --selector millrace.example/pool",
     ]
-    assert {line.split("deployment/")[1].split()[0] for line in asked[4:]} == deployments()
+    rest = asked.index(overlay)
+    assert waited_for(asked[5:rest]) == workers()
+    assert waited_for(asked[rest:]) == deployments()
+
+
+def test_the_first_time_everything_follows_the_migration(tmp_path: Path) -> None:
+    """Workers alone would never be ready: the pooler that they reach PostgreSQL by isn't there yet."""
+    status, asked, _ = roll_out(tmp_path, "production", migration="complete", runs=False)
+    assert status == 0
+    assert not any("millrace.example/pool" in line for line in asked)
+    assert waited_for(asked) == deployments()
+
+
+def waited_for(asked: list[str]) -> set[str]:
+    return {line.split("deployment/")[1].split()[0] for line in asked if "rollout status" in line}
+
+
+def workers() -> set[str]:
+    """What the label selects, and nothing else has it."""
+    labelled = [
+        one
+        for one in BUILT["production"]
+        if "millrace.example/pool" in one["metadata"].get("labels", {})
+    ]
+    assert {one["kind"] for one in labelled} == {"Deployment"}
+    return {one["metadata"]["name"] for one in labelled}
 
 
 def deployments() -> set[str]:
