@@ -109,8 +109,10 @@ def resume_kind(kind: str, reason: Why = _RESUMED, as_json: AsJson = False) -> N
 def limit_kind(
     kind: str, at_once: AtOnce = None, reason: Why = BY_COMMAND, as_json: AsJson = False
 ) -> None:
-    """Set how many jobs of a kind may be in flight at once, over all tenants."""
-    _limit("kind", _known(kind), at_once, None, reason, as_json=as_json)
+    """Set how many jobs of a kind may be in flight at once, over all tenants; without a number the limit goes, also that
+    of a kind that the code no longer has.
+    """
+    _limit("kind", _known(kind, at_once), at_once, None, reason, as_json=as_json)
 
 
 def pause_tenant(tenant: Tenant, reason: Why = _PAUSED, as_json: AsJson = False) -> None:
@@ -205,11 +207,16 @@ def _limit(
     answer(facts, line, as_json=as_json)
 
 
-def _known(kind: str) -> str:
+def _known(kind: str, at_once: int | None) -> str:
     from app.errors import NotFound
     from app.jobs import CATALOG
+    from app.ledger.rules import Scope, load_rules
 
-    if kind not in CATALOG:
+    if kind in CATALOG:
+        return kind
+    with transaction() as tx:
+        ruled = (Scope.KIND, kind) in load_rules(tx).by_name
+    if at_once is not None or not ruled:
         raise NotFound(f"There is no kind {kind!r}. Kinds: {', '.join(sorted(CATALOG))}")
     return kind
 

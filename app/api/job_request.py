@@ -101,6 +101,11 @@ def new_job(catalog: Catalog, request: JobRequest, now: Callable[[], datetime]) 
     `now` is the database's clock, and asked only about a request with times.
     """
     job = _job(catalog, request)
+    if request.concurrency_key is not None and job.spec.affinity:
+        raise Unprocessable(
+            f"Jobs of kind {request.kind!r} have a key of their own. Leave out 'concurrency_key'.",
+            code="key_of_its_own",
+        )
     return NewJob(
         job=job,
         run_at=_checked_times(request, now),

@@ -42,6 +42,14 @@ class Concurrency:
         return None if value is None else f"{kind}:{self.key}={value}"
 
 
+def check_key(name: str, key: str) -> None:
+    """Raise ValueError for a key that says nothing, or that PostgreSQL can't keep: no text has NUL or half a
+    surrogate pair in it.
+    """
+    if not key or "\0" in key or any("\ud800" <= char <= "\udfff" for char in key):
+        raise ValueError(f"a {name} is text that isn't empty, without NUL and surrogates: {key!r}")
+
+
 def kept(key: str) -> str:
     """The key as the ledger keeps it."""
     if len(key) <= MAX_KEY_CHARS:

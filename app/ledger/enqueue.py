@@ -10,8 +10,8 @@ from sqlalchemy import Connection, TextClause, text
 
 from app.errors import Unavailable
 from app.ids import new_id
-from app.ledger.concurrency import kept
-from app.ledger.contract import JobContract
+from app.ledger.concurrency import MAX_KEY_CHARS, check_key, kept
+from app.ledger.contract import MAX_PRIORITY, JobContract
 from app.ledger.prerequisites import Otherwise, Prerequisites, add_edges, stand_before
 from app.ledger.state import State
 from app.ledger.uniqueness import Debounce, Replacement, UniqueUntil, meet
@@ -121,6 +121,18 @@ class NewJob:
             raise ValueError("unique_for, unique_until and debounce are about a unique_key")
         if self.unique_for is not None and self.unique_for <= 0:
             raise ValueError(f"unique_for is in seconds, and more than 0: {self.unique_for}")
+        if self.unique_key is not None:
+            check_key("unique_key", self.unique_key)
+            if len(self.unique_key) > MAX_KEY_CHARS:
+                raise ValueError(f"a unique_key has {MAX_KEY_CHARS} characters at most")
+        if self.priority is not None and abs(self.priority) > MAX_PRIORITY:
+            raise ValueError(f"a priority is between -{MAX_PRIORITY} and {MAX_PRIORITY}")
+        if self.concurrency_key is not None:
+            check_key("concurrency_key", self.concurrency_key)
+            if self.job.spec.affinity:
+                raise ValueError(
+                    f"{self.job.spec.kind} has affinity, and with it a key of its own: leave out concurrency_key"
+                )
         if self.debounce and (self.run_at or self.after or windows != (None, None)):
             raise ValueError(
                 "a debounce says itself when the job runs and how long its key is taken: leave out run_at, "

@@ -8,6 +8,7 @@ from sqlalchemy import Engine
 
 from app.broker.topology import definitions
 from app.jobs import ReportDaily
+from app.ledger.rules import Scope, set_limits
 from tests.support.commands import Run, run_process
 from tests.support.customers import Customer
 from tests.support.deaths import dead
@@ -136,6 +137,17 @@ def test_jobs_of_all_tenants_are_listed_and_chosen(
     )
     assert run("jobs", "list", "--state", "lost").status == 2
     assert run("jobs", "list", "--tenant", "nobody").status == 1
+
+
+def test_the_limit_of_a_kind_that_is_gone_can_go(run: Run, engine: Engine) -> None:
+    """It would have every dispatcher count what is in flight, for nothing."""
+    with engine.begin() as tx:
+        set_limits(tx, Scope.KIND, "gone.kind", max_running=3, weight=None)
+    assert run("kinds", "limit", "gone.kind", "--at-once", "2").status == 1
+    assert run("kinds", "limit", "gone.kind").status == 0
+    assert run("queues", "rules", "--json").json == []
+    refused = run("kinds", "limit", "gone.kind")
+    assert (refused.status, "There is no kind 'gone.kind'" in refused.err) == (1, True)
 
 
 def test_queues_and_tenants_are_listed(run: Run, engine: Engine, tenant: Customer) -> None:
