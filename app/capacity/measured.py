@@ -48,7 +48,8 @@ _ARRIVALS = text("""
     GROUP BY j.queue, minute
 """)
 # From an end to the next claim of a job that had been sent out before, on a worker where nothing else happened just
-# before: so it is the same child's, for the history doesn't say which one it was. Of the latest lines alone, which are enough.
+# before: so it is the same child's, for the history doesn't say which one it was. What takes longer is a restart. Of the
+# latest lines alone, which are enough.
 _PAUSES = text("""
     WITH steps AS (
         SELECT job_id, event, at, worker,
@@ -60,11 +61,12 @@ _PAUSES = text("""
                of_worker AS (PARTITION BY worker ORDER BY at, id)
     )
     SELECT j.queue, count(*) AS pauses,
-           percentile_cont(0.5) WITHIN GROUP (ORDER BY extract(epoch FROM s.at - s.ended))::float8 AS seconds
+           avg(extract(epoch FROM s.at - s.ended))::float8 AS seconds
     FROM steps s JOIN jobs j ON j.id = s.job_id
     WHERE s.worker IS NOT NULL AND s.event = 'claim' AND s.sent_by = 'dispatch'
       AND s.ended_by NOT IN ('claim', 'take_over') AND s.sent < s.ended
       AND s.before < s.ended - interval '50 milliseconds'
+      AND s.at < s.ended + interval '250 milliseconds'
     GROUP BY j.queue
 """)
 
