@@ -47,24 +47,20 @@ _ARRIVALS = text("""
     WHERE h.id >= :first AND h.event = 'dispatch' AND h.at >= :since AND h.at < :until
     GROUP BY j.queue, minute
 """)
-# From an end to the next claim of a job that had been sent out before, on a worker where nothing else happened just
-# before: so it is the same child's, for the history doesn't say which one it was. What takes longer is a restart. Of the
-# latest lines alone, which are enough.
+# From an end to the next claim of a job that was due before, on a worker where nothing else happened just before: so it is
+# the same child's, for the history doesn't say which one it was. What takes longer is a restart. Of the latest lines alone,
+# which are enough.
 _PAUSES = text("""
     WITH steps AS (
-        SELECT job_id, event, at, worker,
-               lag(at) OVER of_job AS sent, lag(event) OVER of_job AS sent_by,
-               lag(at) OVER of_worker AS ended, lag(event) OVER of_worker AS ended_by,
+        SELECT job_id, event, at, lag(at) OVER of_worker AS ended, lag(event) OVER of_worker AS ended_by,
                lag(at, 2) OVER of_worker AS before
-        FROM job_history WHERE id >= :first AND id > (SELECT max(id) FROM job_history) - 200000
-        WINDOW of_job AS (PARTITION BY job_id ORDER BY id),
-               of_worker AS (PARTITION BY worker ORDER BY at, id)
+        FROM job_history
+        WHERE id >= :first AND id > (SELECT max(id) FROM job_history) - 200000 AND worker IS NOT NULL
+        WINDOW of_worker AS (PARTITION BY worker ORDER BY at, id)
     )
-    SELECT j.queue, count(*) AS pauses,
-           avg(extract(epoch FROM s.at - s.ended))::float8 AS seconds
+    SELECT j.queue, count(*) AS pauses, avg(extract(epoch FROM s.at - s.ended))::float8 AS seconds
     FROM steps s JOIN jobs j ON j.id = s.job_id
-    WHERE s.worker IS NOT NULL AND s.event = 'claim' AND s.sent_by = 'dispatch'
-      AND s.ended_by NOT IN ('claim', 'take_over') AND s.sent < s.ended
+    WHERE s.event = 'claim' AND s.ended_by NOT IN ('claim', 'take_over') AND j.run_at < s.ended
       AND s.before < s.ended - interval '50 milliseconds'
       AND s.at < s.ended + interval '250 milliseconds'
     GROUP BY j.queue

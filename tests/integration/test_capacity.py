@@ -76,16 +76,20 @@ def test_an_attempt_that_goes_on_is_no_duration(engine: Engine, tenant: Customer
     assert (found.demands, found.kinds) == ([], [])
 
 
-@pytest.mark.parametrize(("sent", "between"), [(0.5, 0.04), (0.01, 0.003)])
+@pytest.mark.parametrize(("due", "between"), [(200.0, 0.04), (0.0, 0.003)])
 def test_the_time_between_two_jobs(
-    engine: Engine, tenant: Customer, sent: float, between: float
+    engine: Engine, tenant: Customer, due: float, between: float
 ) -> None:
-    """Of a worker's that had the next one waiting; what came only after the end before it says nothing, nor does a restart."""
+    """Of a worker's that had the next one to do; what was due only after the end before it says nothing, nor does a restart."""
     job_id = add(engine, tenant.id, Note())
     with engine.begin() as tx:
+        tx.execute(
+            text("UPDATE jobs SET run_at = clock_timestamp() - make_interval(secs => :ago)"),
+            {"ago": due},
+        )
         for number in range(25):
             began = 100.0 - number
-            line(tx, job_id, "dispatch", began + sent)
+            line(tx, job_id, "dispatch", began + 0.01)
             line(tx, job_id, "claim", began, "default@one")
             line(tx, job_id, "succeed", began - 0.96 + (0.5 if number == 7 else 0), "default@one")
         (demand,) = measure(tx, timedelta(hours=1)).demands
