@@ -98,8 +98,11 @@ class Stack:
         services = self.services
         began = time.time()
         with self._watch() as watcher:
-            self.compose("up", "--detach", "--no-build", *waiting, *words, *services, seconds=300)
-            watcher.terminate()
+            try:
+                up = ("up", "--detach", "--no-build")
+                self.compose(*up, *waiting, *words, *services, seconds=300)
+            finally:
+                watcher.terminate()  # else leaving the block would wait for it for good
             said, _ = watcher.communicate(timeout=30)
         found: dict[str, float] = {}
         for line in said.splitlines():
