@@ -142,17 +142,15 @@ class Intake:
                 part.result()
         await self._room.acquire()
         number = len(self._parts) + 1
-        sending = asyncio.create_task(self._put(storage, self._upload_id, number, body))
-        sending.add_done_callback(lambda _: self._room.release())
-        self._parts.append(sending)
+        sending = anyio.to_thread.run_sync(
+            storage.put_part, self.key, self._upload_id, number, body
+        )
+        self._parts.append(asyncio.create_task(sending))
+        self._parts[-1].add_done_callback(self._make_room)
 
-    async def _put(self, storage: Storage, upload_id: str, number: int, body: bytes) -> Part:
-        try:
-            return await anyio.to_thread.run_sync(
-                storage.put_part, self.key, upload_id, number, body
-            )
-        finally:
-            self._slots.release()
+    def _make_room(self, _stored: asyncio.Task[Part]) -> None:
+        self._room.release()
+        self._slots.release()
 
     async def _complete(self, storage: Storage, upload_id: str) -> None:
         parts = list(await asyncio.gather(*self._parts))

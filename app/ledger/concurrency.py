@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
+from app.ledger.job_error import printable
+
 MAX_KEY_CHARS = 255
 """Longer keys, of a payload's long text say, are kept as their digest."""
 MAX_CONCURRENCY = 100
@@ -46,7 +48,7 @@ def check_key(name: str, key: str) -> None:
     """Raise ValueError for a key that says nothing, or that PostgreSQL can't keep: no text has NUL or half a
     surrogate pair in it.
     """
-    if not key or "\0" in key or any("\ud800" <= char <= "\udfff" for char in key):
+    if not key or printable(key) != key:
         raise ValueError(f"a {name} is text that isn't empty, without NUL and surrogates: {key!r}")
 
 

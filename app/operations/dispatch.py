@@ -42,6 +42,7 @@ def resume(
 def limit(
     tx: Connection,
     actor: Actor,
+    catalog: Catalog,
     scope: Scope,
     name: str,
     *,
@@ -49,8 +50,13 @@ def limit(
     weight: int | None,
     reason: str,
 ) -> UUID:
-    """How many of its jobs may be in flight, and its weight; for admins. Raises Forbidden."""
+    """How many of its jobs may be in flight, and its weight; for admins. Without either they go, also those of a kind that
+    the code no longer has. Raises Forbidden, and NotFound for what isn't there.
+    """
     actor.require(Role.ADMIN)
+    lifted = max_running is None and weight is None
+    if not lifted or (scope, name) not in load_rules(tx).by_name:
+        name = known_name(tx, catalog, scope, name)
     rules.set_limits(tx, scope, name, max_running=max_running, weight=weight)
     facts = {"max_running": max_running, "weight": weight}
     return record(tx, actor, f"{scope}.limit", _thing(scope, name), reason=reason, facts=facts)
