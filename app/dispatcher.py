@@ -54,9 +54,6 @@ from app.traces import spans
 log = structlog.get_logger()
 
 REFUSED_PAUSE_SECONDS = 1.0
-FULL_PAUSE_SECONDS = 0.01
-"""How soon to look again at a queue that has all that it may hold, at first and in the end."""
-LONGEST_FULL_PAUSE_SECONDS = 0.05
 CURBED_PAUSE_SECONDS = 0.05
 """How soon to look again at jobs that a limit holds back."""
 RECONNECT_SECONDS = (0.1, 0.2, 0.5)
@@ -300,7 +297,7 @@ class Dispatcher:
 
     def _loop(self, publisher: Publisher, listener: psycopg.Connection) -> None:
         watched = [queue.value for queue in Queue]
-        look_at, pause = 0.0, FULL_PAUSE_SECONDS
+        look_at = 0.0
         # Where alone a further round finds something, until somebody had to wait.
         again: frozenset[str] = frozenset()
         while not self._stopping:
@@ -310,22 +307,20 @@ class Dispatcher:
             wanted = {queue: rooms[queue] for queue in watched if rooms[queue] > 0}
             publisher.keep_alive()
             if wanted and (not again or again & wanted.keys()):
-                look_at, pause = self._dispatch(publisher, wanted), FULL_PAUSE_SECONDS
+                look_at = self._dispatch(publisher, wanted)
                 again = self._round.again
                 if again:
                     watched = list({*wanted, *full, *again})
                     continue
             again = frozenset()
             left = max(0.0, look_at - time.monotonic())
-            pause = max(pause, min(self._windows.seconds_to_room(full), LONGEST_FULL_PAUSE_SECONDS))
-            waited = min(left, pause) if full else left
+            waited = min(left, self._windows.seconds_to_look(full)) if full else left
             # Notifications that came in meanwhile are read at once; several of them are one wake-up.
             heard = list(listener.notifies(timeout=waited, stop_after=1))
             # Without a word, only a queue that was full can have become of interest.
             awake = bool(heard) or waited == left
             watched = list(rooms) if awake else full
             look_at = time.monotonic() + self._settings.dispatch_poll_seconds if awake else look_at
-            pause = min(pause * 1.5, LONGEST_FULL_PAUSE_SECONDS)
 
     def _show(self, *, shown: bool) -> None:
         """The metrics, from now on or no longer."""

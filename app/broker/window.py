@@ -7,10 +7,18 @@ when the queue was found empty although it had been filled, and shrinks slowly.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from math import sqrt
 
+SOONEST_LOOK_SECONDS = 0.01
+"""A look at a queue is a round trip to the broker."""
+LATEST_LOOK_SECONDS = 0.05
 SHRINK = 0.9
 FAST = 500.0
 """Jobs a second at which the window is twice as long."""
+SOONER = 0.67
+"""Standard deviations: a quarter of what is distributed normally lies further below the mean."""
+PART_OF_A_JOB = 0.2
+"""A worker that waits for so long has lost little by what it does."""
 MEMORY_SECONDS = 0.5
 """About as far back as the rate looks."""
 
@@ -44,8 +52,8 @@ class Window:
 
     @property
     def size(self) -> int:
-        """In jobs."""
-        return int(self._size)
+        """In jobs: the nearest whole number. One too few is a worker that waits, where they are few."""
+        return round(self._size)
 
     def room(self, depth: Callable[[], int], now: float) -> int:
         """How many jobs may be sent now. The queue's `depth`, in messages, is asked for only where what was
@@ -55,12 +63,17 @@ class Window:
             self._look(depth() * self._jobs_a_message, now)
         return self._room() if self._worth_it() else 0
 
-    def seconds_to_room(self) -> float:
-        """When there will be, by the rate of late; 0 where that says nothing."""
-        return max(0.0, self._there - self._size / 2) / self._rate if self._rate else 0.0
+    def seconds_to_room(self) -> float | None:
+        """When to look whether there is some, by the rate of late; None where that says nothing. Jobs end by chance: it is when
+        in one case of four half of the window is gone, and no sooner than a part of one job takes.
+        """
+        if not self._rate:
+            return None
+        awaited = max(0.0, self._there - self.size / 2)
+        return max(PART_OF_A_JOB, awaited - SOONER * sqrt(awaited)) / self._rate
 
     def _room(self) -> int:
-        return int(self._size - self._there)
+        return int(self.size - self._there)
 
     def _worth_it(self) -> bool:
         return self._room() * 2 >= self.size
@@ -90,6 +103,7 @@ class Windows:
 
     def __init__(self, queues: list[str], bounds: Bounds) -> None:
         self._windows = {queue: Window(bounds) for queue in queues}
+        self._pause = SOONEST_LOOK_SECONDS
 
     def rooms(self, depth: Callable[[str], int], now: float) -> dict[str, int]:
         """How many jobs may be sent to each."""
@@ -98,10 +112,17 @@ class Windows:
             for queue, window in self._windows.items()
         }
 
-    def seconds_to_room(self, queues: Iterable[str]) -> float:
-        """When the first of them will have room, by its rate of late; 0 where that says nothing."""
-        return min((self._windows[queue].seconds_to_room() for queue in queues), default=0.0)
+    def seconds_to_look(self, full: Iterable[str]) -> float:
+        """When to look again at the first of these queues, which have all that they may hold. Where no rate says anything,
+        it is longer each time, until something is sent.
+        """
+        known = [seconds for queue in full if (seconds := self._windows[queue].seconds_to_room())]
+        if known:
+            return min(max(min(known), SOONEST_LOOK_SECONDS), LATEST_LOOK_SECONDS)
+        pause, self._pause = self._pause, min(self._pause * 1.5, LATEST_LOOK_SECONDS)
+        return pause
 
     def sent(self, queue: str, *, jobs: int, messages: int) -> None:
         """What the broker has taken for a queue."""
+        self._pause = SOONEST_LOOK_SECONDS
         self._windows[queue].sent(jobs=jobs, messages=messages)

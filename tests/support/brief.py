@@ -1,5 +1,6 @@
 """A brief kind of job, and an effect that shows how often its handler was committed."""
 
+from dataclasses import replace
 from typing import ClassVar
 
 from sqlalchemy import text
@@ -25,6 +26,12 @@ class BriefNote(JobContract):
         brief=True,
         together=8,
     )
+
+
+class LoneNote(BriefNote):
+    """The same, in a message of its own."""
+
+    spec: ClassVar[JobSpec] = replace(BriefNote.spec, kind="test.lone", together=1)
 
 
 def leave_effect(ctx: Context) -> int:

@@ -1,5 +1,6 @@
 """The worker's runtime without Celery: real database, real storage, handlers of the test's own."""
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import UUID
@@ -18,7 +19,7 @@ from workers.runtime.context import Context
 from workers.runtime.executor import Disposition, execute
 from workers.runtime.lease import LeaseKeeper
 from workers.runtime.registry import Registration, registrations
-from workers.runtime.together import run_together
+from workers.runtime.together import run_apart, run_together
 
 Ended = Callable[[Connection, Any, Ending], Sequence[JobContract]]
 
@@ -114,3 +115,13 @@ class Worker:
         ]
         for left in run_together(self.runtime, deliveries):
             execute(self.runtime, left)
+
+    def deliver_apart(
+        self, kind: str, ids: Sequence[UUID], *, clock: Callable[[], float] = time.monotonic
+    ) -> list[Disposition]:
+        """Each in a message of its own, all at once, for the first time."""
+        deliveries = [
+            Delivery(job_id=job_id, kind=kind, attempt=1, worker="test@here", redelivered=False)
+            for job_id in ids
+        ]
+        return run_apart(self.runtime, deliveries, clock=clock)

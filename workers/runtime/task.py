@@ -23,7 +23,7 @@ from workers.runtime.attempt import Delivery, Runtime
 from workers.runtime.executor import Disposition, execute
 from workers.runtime.lease import LeaseKeeper
 from workers.runtime.message import jobs_of
-from workers.runtime.together import run_together
+from workers.runtime.together import run_apart, run_together
 
 log = structlog.get_logger()
 
@@ -92,19 +92,9 @@ def _at_work() -> Iterator[None]:
 
 
 def run_group(deliveries: Sequence[Delivery]) -> list[Disposition]:
-    """In a child: run jobs of as many messages, and say what is to become of each message. Raises nothing."""
+    """In a child: run brief jobs of as many messages, and say what is to become of each message. Raises nothing."""
     with _at_work():
-        left = {id(one) for one in run_together(runtime(), deliveries)}
-        said: list[Disposition] = []
-        for one in deliveries:
-            if id(one) not in left:
-                said.append(Disposition.ACKNOWLEDGE)
-            elif Disposition.GIVE_BACK in said:
-                # It would only wait for the database as long again.
-                said.append(Disposition.GIVE_BACK)
-            else:
-                said.append(execute(runtime(), one))
-        return said
+        return run_apart(runtime(), deliveries)
 
 
 def _run_all(task: Task[Any, Any], kind: str, message: Mapping[str, Any]) -> None:
