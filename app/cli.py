@@ -17,6 +17,7 @@ from app import (
     connections_cli,
     contracts_cli,
     csv_cli,
+    deletion_cli,
     dispatch_cli,
     doctor_cli,
     incidents_cli,
@@ -43,6 +44,7 @@ storage = typer.Typer(no_args_is_help=True, help="The object store.")
 topology_commands = typer.Typer(no_args_is_help=True, help="RabbitMQ's queues and exchanges.")
 tenants.command("list")(tenants_cli.list_tenants)
 tenants.command("top")(tenants_cli.top)
+tenants.command("delete")(deletion_cli.delete)
 app.add_typer(tenants, name="tenants")
 app.add_typer(keys_cli.app, name="keys")
 app.add_typer(jobs_cli.app, name="jobs")

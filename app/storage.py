@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, BinaryIO, Literal
+from uuid import UUID
 
 import boto3
 from botocore.config import Config
@@ -71,6 +72,11 @@ class StoredObject:
     key: str
     size: int
     modified_at: datetime
+
+
+def below_tenant(tenant_id: UUID) -> str:
+    """What the keys of all of a tenant's objects begin with: with it they go."""
+    return f"tenants/{tenant_id}/"
 
 
 class Storage:

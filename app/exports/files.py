@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from app.exports.order import Format
+from app.storage import below_tenant
 
 _OF_USE = text("""
     SELECT object_key FROM exports
@@ -18,7 +19,7 @@ _OF_USE = text("""
 
 def prefix(tenant_id: UUID, export_id: UUID) -> str:
     """What the keys of all its objects begin with."""
-    return f"tenants/{tenant_id}/exports/{export_id}/"
+    return f"{below_tenant(tenant_id)}exports/{export_id}/"
 
 
 def object_key(

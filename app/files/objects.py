@@ -10,6 +10,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
+from app.storage import below_tenant
+
 _REFERRED = text("""
     SELECT object_key FROM files WHERE object_key = ANY(:keys)
     UNION ALL SELECT text_key FROM files WHERE id = ANY(:ids) AND text_key = ANY(:keys)
@@ -20,7 +22,7 @@ _REFERRED = text("""
 
 def prefix(tenant_id: UUID, file_id: UUID) -> str:
     """What the keys of all its objects begin with."""
-    return f"tenants/{tenant_id}/files/{file_id}/"
+    return f"{below_tenant(tenant_id)}files/{file_id}/"
 
 
 def source_key(tenant_id: UUID, file_id: UUID) -> str:

@@ -12,6 +12,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
+from app.storage import below_tenant
+
 _KNOWN = text("SELECT id FROM imports WHERE id = ANY(:ids)")
 # A chunk's records are of use until the import has ended for good: a failed one can be replayed.
 _ENDED = text(
@@ -35,7 +37,7 @@ class OwnKey:
 
 def prefix(tenant_id: UUID, import_id: UUID) -> str:
     """What the keys of all its objects begin with."""
-    return f"tenants/{tenant_id}/imports/{import_id}/"
+    return f"{below_tenant(tenant_id)}imports/{import_id}/"
 
 
 def object_key(tenant_id: UUID, import_id: UUID) -> str:

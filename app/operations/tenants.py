@@ -35,7 +35,7 @@ def create(
     tenant_id = keys.create_tenant(
         tx, name=name, email=email, timezone=timezone, trial_days=trial_days
     )
-    facts = {"name": name, "timezone": timezone, "trial_days": trial_days}
+    facts = {"timezone": timezone, "trial_days": trial_days}
     _record(tx, actor, "create", tenant_id, facts, reason=reason)
     return tenant_id
 
