@@ -17,8 +17,9 @@ from sqlalchemy import Connection, text
 ALONE = "pg_try_advisory_xact_lock(hashtextextended('millrace concurrency keys', 0))"
 """To be asked for in a statement before ADMIT, which then sees all that is committed."""
 
-# A job that somebody else is ending or changing right now isn't waited for: they may want what we hold. The
-# first in the line goes by its own limit, so that kinds which allow more don't keep it waiting for ever.
+# A job that somebody else is ending or changing right now isn't waited for: they may want what we hold. None joins
+# others beyond its own limit or any of theirs, nor overtakes one that doesn't fit: kinds which allow more, or none
+# that run in order, would keep it waiting for ever.
 ADMIT = text("""
     WITH keys AS MATERIALIZED (
         SELECT k.tenant_id, k.concurrency_key,
@@ -40,21 +41,28 @@ ADMIT = text("""
     ), chosen AS MATERIALIZED (
         SELECT keys.tenant_id, keys.concurrency_key, next.job_id
         FROM keys CROSS JOIN LATERAL (
-            SELECT keys.first_in_line AS job_id
-            WHERE keys.first_in_line IS NOT NULL AND keys.holders = 0
-            UNION ALL
-            SELECT fit.job_id FROM (
-                SELECT o.job_id, o.concurrency_limit, row_number() OVER (ORDER BY o.priority, o.run_at) AS nth
-                FROM (
-                    SELECT * FROM outbox o
-                    WHERE o.parked AND NOT o.in_order AND o.tenant_id = keys.tenant_id
-                      AND o.concurrency_key = keys.concurrency_key
-                    ORDER BY o.priority, o.run_at LIMIT greatest(0, keys.most - keys.holders)
-                ) o
-            ) fit
-            WHERE keys.holders + fit.nth <= fit.concurrency_limit
-              AND (keys.first_in_line IS NULL OR keys.holders > 0)
+            SELECT first.job_id, keys.holders + row_number() OVER line AS at_once,
+                   min(first.concurrency_limit) OVER line AS most
+            FROM (
+                (SELECT o.job_id, o.priority, o.run_at, o.concurrency_limit FROM outbox o
+                 WHERE o.parked AND NOT o.in_order AND o.tenant_id = keys.tenant_id
+                   AND o.concurrency_key = keys.concurrency_key
+                 ORDER BY o.priority, o.run_at LIMIT greatest(0, keys.most - keys.holders))
+                UNION ALL
+                SELECT o.job_id, o.priority, o.run_at, o.concurrency_limit FROM outbox o
+                WHERE o.parked AND o.job_id = keys.first_in_line
+            ) first
+            WINDOW line AS (ORDER BY first.priority, first.run_at, first.job_id)
         ) next
+        WHERE next.at_once <= next.most
+          AND NOT EXISTS (
+              SELECT FROM outbox o
+              WHERE o.ready AND o.tenant_id = keys.tenant_id
+                AND o.concurrency_key = keys.concurrency_key AND o.concurrency_limit < next.at_once)
+          AND NOT EXISTS (
+              SELECT FROM in_flight f JOIN jobs j ON j.id = f.job_id
+              WHERE f.tenant_id = keys.tenant_id AND f.concurrency_key = keys.concurrency_key
+                AND j.concurrency_limit < next.at_once)
     ), free AS MATERIALIZED (
         SELECT o.job_id FROM chosen JOIN outbox o USING (job_id)
         WHERE o.parked FOR UPDATE OF o SKIP LOCKED

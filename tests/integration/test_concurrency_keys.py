@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from typing import ClassVar
 from uuid import UUID
 
 import httpx
@@ -12,12 +13,13 @@ from sqlalchemy import Engine, text
 from app.ledger import store
 from app.ledger.batches import Batch, enqueue_batch
 from app.ledger.cancel import cancel
-from app.ledger.concurrency import MAX_KEY_CHARS
-from app.ledger.contract import JobContract
+from app.ledger.concurrency import MAX_KEY_CHARS, Concurrency
+from app.ledger.contract import JobContract, JobSpec
 from app.ledger.enqueue import NewJob, enqueue, enqueue_many
 from app.ledger.outbox import DueJob, Round, mark_queued, postpone, take_due
 from app.ledger.rescue import rescue_expired_leases
 from app.ledger.state import Event
+from app.ledger.uniqueness import Debounce
 from tests.support.commands import Run
 from tests.support.customers import Customer
 from tests.support.jobs import (
@@ -34,6 +36,14 @@ from tests.support.jobs import (
     count,
     job_facts,
 )
+
+
+class NowOrderedNote(KeyedNote):
+    """As a later release has it."""
+
+    spec: ClassVar[JobSpec] = JobSpec(
+        kind=KeyedNote.spec.kind, concurrency=Concurrency(key="account", in_order=True)
+    )
 
 
 def add_all(engine: Engine, tenant: Customer, jobs: Sequence[JobContract]) -> list[UUID]:
@@ -96,6 +106,10 @@ class TestOneAtATime:
         assert send(engine) == []  # the fourth's limit is one
         run_and(engine, three, Event.SUCCEED)
         assert ids(send(engine)) == [fourth]
+        fifth, sixth = add_all(engine, tenant, [PairedNote(account="a")] * 2)
+        assert send(engine) == []  # nor does it share
+        run_and(engine, fourth, Event.SUCCEED)
+        assert set(ids(send(engine))) == {fifth, sixth}
 
     def test_by_priority_then_the_longest_due(self, engine: Engine, tenant: Customer) -> None:
         holder = add(engine, tenant.id, KeyedNote(account="a"))
@@ -221,6 +235,47 @@ class TestInOrder:
         with engine.begin() as tx:
             cancel(tx, {}, tenant.id, first, reason="enough")
         assert ids(send(engine)) == [second]
+
+
+class TestAReleaseThatChangesTheOrder:
+    @pytest.mark.parametrize("releases", [(KeyedNote, NowOrderedNote), (NowOrderedNote, KeyedNote)])
+    def test_a_job_that_is_put_off_by_a_post_of_the_other_release(
+        self, engine: Engine, tenant: Customer, releases: Sequence[type[KeyedNote]]
+    ) -> None:
+        wait = Debounce(seconds=60)
+        for release in releases:
+            with engine.begin() as tx:
+                job = release(account="a")
+                first = enqueue(tx, tenant.id, job, unique_key="key", debounce=wait).id
+        behind = add(engine, tenant.id, NowOrderedNote(account="a"))
+        assert_keys_are_kept(engine)
+        backdate(engine, first, seconds=61)
+        for expected in (first, behind):
+            assert ids(send(engine)) == [expected]
+            run_and(engine, expected, Event.SUCCEED)
+        assert count(engine, "key_lines") == 0
+
+    def test_those_of_before_are_not_overtaken(self, engine: Engine, tenant: Customer) -> None:
+        before = add_all(engine, tenant, [KeyedNote(account="a")] * 2)
+        after = add_all(engine, tenant, [NowOrderedNote(account="a")] * 2)
+        for expected in (*before, *after):
+            assert ids(send(engine)) == [expected]
+            run_and(engine, expected, Event.SUCCEED)
+
+    def test_the_first_in_line_waits_for_those_before_it_alone(
+        self, engine: Engine, tenant: Customer
+    ) -> None:
+        """And not for ever, while others of its key may be two at a time."""
+        before = add(engine, tenant.id, PairedNote(account="a"))
+        assert ids(send(engine)) == [before]
+        with engine.begin() as tx:
+            mine = NowOrderedNote(account="a")
+            ordered = enqueue(tx, tenant.id, mine, concurrency_key="account a").id
+        later = add(engine, tenant.id, PairedNote(account="a"))
+        for ended, following in ((before, ordered), (ordered, later)):
+            assert send(engine) == []
+            run_and(engine, ended, Event.SUCCEED)
+            assert ids(send(engine)) == [following]
 
 
 class TestNobodyIsInTheWay:
