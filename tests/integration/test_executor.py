@@ -1,6 +1,7 @@
 """One delivery from claim to acknowledgement: every answer that a handler can give, and what comes of it."""
 
 import threading
+from asyncio import CancelledError
 from collections.abc import Sequence
 
 import pytest
@@ -161,6 +162,7 @@ def test_dead_goes_to_the_dead_letters_at_once(
     ("error", "state", "code"),
     [
         (RuntimeError("boom"), "scheduled", "exception"),
+        (CancelledError(), "scheduled", "exception"),
         (SoftTimeout(), "scheduled", "soft_time_limit"),
         (PermanentError("never", code="never_ever"), "dead", "never_ever"),
     ],
@@ -169,7 +171,7 @@ def test_an_exception_rolls_back_and_is_explained(
     worker: Worker,
     engine: Engine,
     tenant: Customer,
-    error: Exception,
+    error: BaseException,
     state: str,
     code: str,
 ) -> None:

@@ -1,6 +1,7 @@
 """Brief jobs of one message: one transaction for all of them, if all are done; else each for itself."""
 
 import threading
+from asyncio import CancelledError
 from collections.abc import Callable
 from uuid import UUID
 
@@ -83,14 +84,24 @@ def test_they_are_claimed_and_done_in_one_commit(
 
 @pytest.mark.parametrize(
     ("bad", "event", "effects"),
-    [(Dead("never"), "die", 4), (Snooze(5), "snooze", 5), (None, "retry", 4)],
+    [
+        (Dead("never"), "die", 4),
+        (Snooze(5), "snooze", 5),
+        (ValueError("oops"), "retry", 4),
+        (CancelledError(), "retry", 4),
+    ],
 )
 def test_where_one_is_not_done_each_runs_for_itself(
-    worker: Worker, engine: Engine, jobs: Jobs, bad: Outcome | None, event: str, effects: int
+    worker: Worker,
+    engine: Engine,
+    jobs: Jobs,
+    bad: Outcome | BaseException,
+    event: str,
+    effects: int,
 ) -> None:
     def fail(_: Context) -> Outcome:
-        if bad is None:
-            raise ValueError("oops")
+        if isinstance(bad, BaseException):
+            raise bad
         return bad
 
     jobs.does[jobs.ids[2]] = fail
@@ -98,7 +109,9 @@ def test_where_one_is_not_done_each_runs_for_itself(
         worker.deliver_together(KIND, jobs.ids)
     said = [line["event"] for line in lines]
     assert said.count("jobs.split") == 1
-    assert said.count("job.failed") == (bad is None), "once, with the run that counts"
+    assert said.count("job.failed") == isinstance(bad, BaseException), (
+        "once, with the run that counts"
+    )
     assert events(engine, jobs.ids[2]) == ["enqueue", "dispatch", "claim", event]
     assert job_facts(engine, jobs.ids[2]).attempt == 1
     assert_all_done_once(engine, [*jobs.ids[:2], *jobs.ids[3:]])

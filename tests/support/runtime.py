@@ -31,7 +31,7 @@ _SENT = text("""
 """What the newest message of the job says."""
 
 
-class Killed(BaseException):
+class Killed(SystemExit):
     """The process ends here, as by SIGKILL: nothing of ours runs any more."""
 
 

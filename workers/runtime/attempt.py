@@ -74,19 +74,23 @@ def context_of(runtime: Runtime, job: Claimed, *, connection: Connection | None 
 
 
 def judge(runtime: Runtime, context: Context) -> Verdict:
-    """Run the handler and say what came of it. Raises LostLease and LockBusy."""
+    """Run the handler and say what came of it. Raises LostLease and LockBusy, and what ends the process.
+
+    Not all that a handler fails with is an Exception: asyncio.CancelledError isn't. If it went on, Celery would give up
+    the whole message, and with it the jobs that travel together.
+    """
     job = context.job
     try:
         registration, payload = _resolve(job)
         outcome = registration.handler(context, payload)
-    except (LostLease, LockBusy):
+    except (LostLease, LockBusy, SystemExit, KeyboardInterrupt):
         raise
-    except Exception as bad:  # noqa: BLE001 - the one place that classifies what handlers raise
+    except BaseException as bad:  # noqa: BLE001 - the one place that classifies what handlers raise
         return blame(runtime, bad)
     return Verdict(outcome) if isinstance(outcome, (Done, Snooze, Cancel)) else _refused(outcome)
 
 
-def blame(runtime: Runtime, bad: Exception) -> Verdict:
+def blame(runtime: Runtime, bad: BaseException) -> Verdict:
     """Permanent errors are the end, all others are worth another try."""
     if isinstance(bad, PermanentError):
         error = describe_exception(bad, bad.code)
