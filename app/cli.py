@@ -102,9 +102,9 @@ def migrate(as_json: AsJson = False) -> None:
     upgrade(settings)
     if settings.pooled:
         set_session_options(settings)
-    with transaction() as tx:
+    with transaction(settings.direct) as tx:
         install_defaults(tx)
-    with transaction() as tx:
+    with transaction(settings.direct) as tx:
         prepare(tx)
     at = newest(settings)
     answer({"at": at}, f"the database is at {at}", as_json=as_json)

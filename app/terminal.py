@@ -11,6 +11,8 @@ import typer
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+    from app.settings import Settings
+
 Why = Annotated[str, typer.Option("--reason", help="Kept in the audit log.")]
 BY_COMMAND = "At the command line."
 """The reason in the audit log where none is given."""
@@ -18,13 +20,13 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @contextmanager
-def transaction() -> "Iterator[Connection]":
+def transaction(settings: "Settings | None" = None) -> "Iterator[Connection]":
     """One transaction on a connection of its own, committed at the end."""
     from app.db import make_engine
     from app.db import transaction as on
     from app.settings import get_settings
 
-    engine = make_engine(get_settings(), pool_size=1, application_name="millrace-cli")
+    engine = make_engine(settings or get_settings(), pool_size=1, application_name="millrace-cli")
     try:
         with on(engine) as tx:
             yield tx
