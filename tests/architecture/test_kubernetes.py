@@ -300,6 +300,21 @@ def test_nothing_is_reached_but_what_is_allowed(overlay: str) -> None:
     assert "169.254.0.0/16" in https["ipBlock"]["except"], "the cloud's metadata"
 
 
+@pytest.mark.parametrize("overlay", NAMES)
+def test_what_is_applied_again_is_said_to_be_unchanged(overlay: str) -> None:
+    """A list is compared as a whole, and the server adds a protocol to each port: without one of ours `kubectl apply` tells
+    of a change every time.
+    """
+    ports = [
+        port
+        for one in of(overlay, "NetworkPolicy")
+        for rule in (*one["spec"].get("ingress", []), *one["spec"].get("egress", []))
+        for port in rule["ports"]
+    ]
+    assert ports
+    assert all("protocol" in port for port in ports)
+
+
 def _selects(selector: Object, labels: dict[str, str]) -> bool:
     for rule in selector.get("matchExpressions", []):
         there = rule["key"] in labels

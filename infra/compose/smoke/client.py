@@ -1,4 +1,4 @@
-"""A customer of the product: the public API behind the proxy, used as a careful client uses it."""
+"""A customer of the product: the public API at its door, used as a careful client uses it."""
 
 import http.client
 import json
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from infra.compose.smoke.errors import SmokeError, check
-from infra.compose.smoke.web import HOST, Answer, ask
+from infra.compose.smoke.web import Answer, Door, ask
 
 Import = dict[str, Any]
 Export = dict[str, Any]
@@ -37,8 +37,8 @@ class Client:
     `repeats` counts these, by what came instead.
     """
 
-    def __init__(self, port: int, key: str) -> None:
-        self.port = port
+    def __init__(self, door: Door, key: str) -> None:
+        self.door = door
         self.key = key
         self.repeats: Counter[str] = Counter()
 
@@ -71,7 +71,7 @@ class Client:
 
     def events(self, path: str, *, seconds: float) -> int:
         """How many events the stream sends until it says that it is over."""
-        connection = http.client.HTTPConnection(HOST, self.port, timeout=seconds)
+        connection = self.door.connect(seconds=seconds)
         try:
             connection.request("GET", path, headers=self._authorized({}))
             lines = connection.getresponse().read().decode().splitlines()
@@ -82,7 +82,7 @@ class Client:
 
     def download(self, path: str) -> Answer:
         """Where the file is: the redirect itself."""
-        return ask(self.port, path, headers=self._authorized({}))
+        return ask(self.door, path, headers=self._authorized({}))
 
     def _post(self, path: str, body: bytes, headers: Mapping[str, str]) -> Answer:
         return self._call("POST", path, body, {**headers, "Idempotency-Key": str(uuid.uuid4())})
@@ -95,7 +95,7 @@ class Client:
         while True:
             try:
                 answer = ask(
-                    self.port, path, method=method, headers=self._authorized(headers), body=body
+                    self.door, path, method=method, headers=self._authorized(headers), body=body
                 )
                 found = f"{answer.status} {answer.body[:300]!r}"
             except (OSError, http.client.HTTPException) as error:
@@ -113,8 +113,8 @@ class Client:
 class Load:
     """Threads that upload files one after the other, and all that was accepted: good rows by import."""
 
-    def __init__(self, client: Client, *, threads: int, rows: int) -> None:
-        self._client, self._rows = client, rows
+    def __init__(self, client: Client, *, threads: int, rows: int, name: str = "load") -> None:
+        self._client, self._rows, self._name = client, rows, name
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._threads = [threading.Thread(target=self._work, args=(i,)) for i in range(threads)]
@@ -132,9 +132,9 @@ class Load:
         number = 0
         while not self._stop.is_set():
             number += 1
-            body, good = contacts_csv(f"load{which}x{number}", self._rows)
+            body, good = contacts_csv(f"{self._name}{which}x{number}", self._rows)
             try:
-                accepted = self._client.upload(f"load-{which}-{number}", body)
+                accepted = self._client.upload(f"{self._name}-{which}-{number}", body)
             except SmokeError as error:
                 self.errors.append(str(error))
                 return

@@ -12,7 +12,7 @@ from infra.compose.smoke import doors, watch
 from infra.compose.smoke.client import Client, Import, Load, contacts_csv
 from infra.compose.smoke.errors import check
 from infra.compose.smoke.stack import OURS, WEB_REPLICAS, WORKER_REPLICAS, Stack, in_words
-from infra.compose.smoke.web import ask
+from infra.compose.smoke.web import Door, ask
 
 ROLL = Path(__file__).resolve().parents[1] / "roll.sh"
 IMAGES = ("millrace-web", "millrace-worker", "millrace-flower")
@@ -32,7 +32,7 @@ class Smoke:
 
     def __init__(self, stack: Stack, *, rows: int) -> None:
         self.stack, self.rows = stack, rows
-        self.client = Client(stack.port("PROXY"), "")
+        self.client = Client(Door(stack.port("PROXY")), "")
         self.operator = ""
         self.contacts = 0
         self.imports = 0
@@ -71,7 +71,7 @@ class Smoke:
         millrace = ("web", "millrace")
         self.stack.inside(*millrace, "tenants", "create", "smoke", "--email", OWNER)
         made = json.loads(self.stack.inside(*millrace, "keys", "create", "smoke", "--json"))
-        self.client = Client(self.stack.port("PROXY"), made["key"])
+        self.client = Client(Door(self.stack.port("PROXY")), made["key"])
         words = ("keys", "create", "--role", "operator", "--name", "smoke", "--json")
         self.operator = json.loads(self.stack.inside(*millrace, *words))["key"]
         return "made"

@@ -1,0 +1,1 @@
+"""What a team runs on its Kubernetes cluster; the manifests beside it are kustomize's."""
