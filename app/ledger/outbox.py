@@ -73,14 +73,14 @@ TAKE = text("""
                        row_number() OVER (PARTITION BY line.rank, line.turn
                                           ORDER BY first.priority, first.run_at) AS nth
                 FROM unnest(CAST(:ranks AS int[]), CAST(:queues AS text[]), CAST(:turns AS int[]),
-                            CAST(:tenants AS uuid[]), CAST(:kinds AS text[]),
+                            CAST(:tenants AS uuid[]), CAST(:kinds AS text[]), CAST(:mosts AS int[]),
                             CAST(:shares AS int[]), CAST(:weights AS int[]))
-                    AS line(rank, queue, turn, tenant_id, kind, share, weight)
+                    AS line(rank, queue, turn, tenant_id, kind, most, share, weight)
                 CROSS JOIN LATERAL (
                     SELECT o.job_id, o.priority, o.run_at FROM outbox o
                     WHERE o.ready AND o.queue = line.queue AND o.tenant_id = line.tenant_id
                       AND o.kind = line.kind
-                    ORDER BY o.priority, o.run_at LIMIT line.share
+                    ORDER BY o.priority, o.run_at LIMIT line.most
                     FOR UPDATE SKIP LOCKED
                 ) first
             ) head
@@ -93,7 +93,7 @@ TAKE = text("""
     LIMIT :batch
     FOR NO KEY UPDATE OF j SKIP LOCKED
 """)
-_LINE = ("ranks", "queues", "turns", "tenants", "kinds", "shares", "weights")
+_LINE = ("ranks", "queues", "turns", "tenants", "kinds", "mosts", "shares", "weights")
 _MARK = text("""
     WITH moved AS (
         UPDATE jobs SET state = 'queued', queued_at = clock_timestamp()
@@ -160,7 +160,7 @@ class _Offer:
     queue: str
     turns: list[Turn]
     seen: Seen
-    last: UUID | None
+    room: int
 
 
 def take_due(
@@ -191,8 +191,11 @@ def take_due(
     seen = visit(tx, {queue: (this.lap(queue), steps[queue]) for queue in wanted})
     plans = plans_of(tx, rules, {tenant for each in seen.values() for tenant in each.tenants})
     offers = [
-        _offer(
-            queue, seen[queue], share_out(seen[queue].tenants, plans, rules, quota, room=room), room
+        _Offer(
+            queue,
+            share_out(this.lap(queue), seen[queue], plans, rules, quota, held=held, room=room),
+            seen[queue],
+            room,
         )
         for queue, room in wanted.items()
     ]
@@ -200,7 +203,7 @@ def take_due(
     this.curbed = (
         busy or bool(quota.kinds) or any(turn.curbed for each in offers for turn in each.turns)
     )
-    again = _go_on(this, offers, due)
+    again = _go_on(this, offers, due, quota)
     if batch in {first.made, first.woken, len(due)}:
         again = frozenset(_QUEUES)
     elif first.made:  # perhaps of a queue that this round doesn't look at
@@ -219,17 +222,14 @@ def _rooms(rules: Rules, rooms: Mapping[str, int] | None, batch: int) -> dict[st
     }
 
 
-def _offer(queue: str, seen: Seen, turns: list[Turn], room: int) -> _Offer:
-    if len(turns) == room:
-        return _Offer(queue, turns, seen, turns[-1].tenant_id)
-    return _Offer(queue, turns, seen, None if seen.whole else [*seen.tenants][-1])
-
-
 def _take(
     tx: Connection, offers: Sequence[_Offer], quota: Quota, held: Container[str], batch: int
 ) -> list[DueJob]:
     lines = [
-        (rank, offer.queue, number, turn.tenant_id, kind, turn.share, turn.weight)
+        (
+            *(rank, offer.queue, number, turn.tenant_id, kind),
+            *(min(turn.share, quota.kinds.get(kind, turn.share)), turn.share, turn.weight),
+        )
         for rank, offer in enumerate(offers)
         for number, turn in enumerate(offer.turns)
         if turn.share
@@ -243,19 +243,20 @@ def _take(
     return [DueJob(**row._asdict()) for row in rows_prepared(tx, TAKE, facts)]
 
 
-def _go_on(this: Round, offers: Sequence[_Offer], due: Sequence[DueJob]) -> frozenset[str]:
+def _go_on(
+    this: Round, offers: Sequence[_Offer], due: Sequence[DueJob], quota: Quota
+) -> frozenset[str]:
     """Move the laps on; the queues of those that have more."""
     taken = Counter((job.queue, job.tenant_id) for job in due)
-    more = set()
+    sent = Counter(job.kind for job in due)
+    if any(sent[kind] >= free > 0 for kind, free in quota.kinds.items()):
+        # What was last of its kind may have stood before others, which are next now.
+        more = {offer.queue for offer in offers}
+    else:
+        more = set()
     for offer in offers:
-        full = any(
-            not turn.curbed and taken[offer.queue, turn.tenant_id] >= turn.share
-            for turn in offer.turns
-        )
-        mine = sum(taken[offer.queue, turn.tenant_id] for turn in offer.turns)
-        given = sum(turn.share for turn in offer.turns)
-        lap = this.lap(offer.queue)
-        if lap.move(offer.last, offer.seen, given=given, taken=mine, full_shares=full):
+        mine = {turn.tenant_id: taken[offer.queue, turn.tenant_id] for turn in offer.turns}
+        if this.lap(offer.queue).move(offer.seen, offer.turns, mine, offer.room):
             more.add(offer.queue)
     return frozenset(more)
 

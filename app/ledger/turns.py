@@ -5,7 +5,7 @@ gets a share of the room that there is, by its weight; what one leaves is for th
 stands is the dispatcher's own knowledge: another one, or a new one, is elsewhere in it, which is as fair.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -51,17 +51,21 @@ LONGEST_RUN = 8
 FEWEST_TENANTS = 64
 """Where there are so many, at least so many have a turn in a round."""
 _STEPS_BEYOND = 500
-"""So many paused tenants are passed in one round, beside those that are served."""
+"""So many tenants that have nothing which may be sent are passed in one round, beside those that are served."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
-    """At most `share` jobs of a tenant; `curbed` says that its limit allows no more."""
+    """At most `share` jobs of a tenant; `curbed` says that its limit allows no more. `dealt`: some of them are of its turn
+    in the lap, which still `lacks` so many.
+    """
 
     tenant_id: UUID
     share: int
     weight: int
     curbed: bool
+    dealt: int = 0
+    lacks: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +81,18 @@ class Seen:
 
 @dataclass(slots=True)
 class Lap:
-    """Where the lap of a queue stands: behind that tenant, or at its start. `run` is how many jobs a tenant
-    has in its turn at most where there are more tenants than a round serves.
+    """Where the lap of a queue stands: behind that tenant, or at its start, and which tenant is owed how many jobs of a turn
+    that the room didn't do for. `run` is how many jobs a tenant has in its turn at most, for each of its weight, where there
+    are more tenants than a round serves. `beyond`: so many more are looked at, as of late many had nothing that may be
+    sent. `few`: there were so many in all, when the last round came by everybody.
     """
 
     behind: UUID | None = None
+    owed: tuple[UUID, int] | None = None
     took: bool = False
     run: int = LONGEST_RUN
+    beyond: int = 0
+    few: int | None = None
 
     def tenants_for(self, room: int) -> int:
         """How many tenants share it. Each is looked for, and what it has is in a place of its own, which costs
@@ -92,28 +101,56 @@ class Lap:
         """
         return room // max(1, min(self.run, room // FEWEST_TENANTS))
 
-    def move(
-        self, last: UUID | None, seen: Seen, *, given: int, taken: int, full_shares: bool
-    ) -> bool:
-        """On to behind `last`. Whether a further round may find something now: one that has come by all
-        tenants and took nothing from any ends it.
+    def start(self, steps: int) -> UUID | None:
+        """Behind whom to look for so many. Where they seem to be all, it is the same, and the lap's start costs one look."""
+        return None if self.few is not None and self.few < steps else self.behind
 
-        Of what was `given` so much was `taken`: where tenants have little, their runs are shorter at once. They
+    def move(self, seen: Seen, turns: Sequence[Turn], taken: Mapping[UUID, int], room: int) -> bool:
+        """On to behind those that had their turn. Whether a further round may find something now: one that has come by
+        all tenants and took nothing from any ends it.
+
+        A turn is over where less was `taken` than it had. Where tenants have little, their runs are shorter at once. They
         are longer only from one lap to the next: within one all have the same, if its rounds are as large.
         """
+        self.few = len(seen.tenants) if seen.whole else None
+        some = any(taken.get(turn.tenant_id) for turn in turns)
+        self._go_on(seen, turns, taken, room)
         if not seen.whole:
-            self._adapt(seen, given, taken)
-        took = self.took or taken > 0
-        self.behind = last
-        self.took = taken > 0 if seen.wrapped else took
+            self._adapt(seen, turns, taken)
+        took = self.took or some
+        self.took = some if seen.wrapped else took
         if seen.whole:
-            return full_shares
+            return any(
+                turn.share and not turn.curbed and taken.get(turn.tenant_id, 0) >= turn.share
+                for turn in turns
+            )
         return took if seen.wrapped else True
 
-    def _adapt(self, seen: Seen, given: int, taken: int) -> None:
-        if taken * 2 <= given:
-            self.run = max(1, taken // len(seen.tenants))
-        elif seen.wrapped and taken * 4 > given * 3:
+    def _go_on(
+        self, seen: Seen, turns: Sequence[Turn], taken: Mapping[UUID, int], room: int
+    ) -> None:
+        dealt = [turn for turn in turns if turn.dealt]
+        short = sum(turn.dealt for turn in dealt) < room and len(dealt) < self.tenants_for(room)
+        if short and not seen.whole:
+            self.behind, self.owed = [*seen.tenants][-1] if seen.tenants else None, None
+            self.beyond = min(_STEPS_BEYOND, 2 * self.beyond + 16)
+            return
+        self.beyond //= 2
+        if not dealt:
+            return
+        *others, last = dealt
+        if last.lacks and taken.get(last.tenant_id, 0) >= last.share:
+            self.owed = last.tenant_id, last.lacks
+            self.behind = others[-1].tenant_id if others else self.behind
+        else:
+            self.behind, self.owed = last.tenant_id, None
+
+    def _adapt(self, seen: Seen, turns: Sequence[Turn], taken: Mapping[UUID, int]) -> None:
+        given = sum(turn.share for turn in turns)
+        mine = sum(taken.get(turn.tenant_id, 0) for turn in turns)
+        if mine * 2 <= given:
+            self.run = max(1, mine // max(1, sum(turn.share > 0 for turn in turns)))
+        elif seen.wrapped and mine * 4 > given * 3:
             self.run = min(LONGEST_RUN, self.run * 2)
 
 
@@ -132,23 +169,24 @@ class Quota:
 
 def visit(tx: Connection, queues: Mapping[str, tuple[Lap, int]]) -> dict[str, Seen]:
     """The next tenants of each queue's lap that have something due, at most so many."""
-    first = _visit(tx, {queue: (lap.behind, steps) for queue, (lap, steps) in queues.items()})
+    starts = {queue: lap.start(steps) for queue, (lap, steps) in queues.items()}
+    first = _visit(tx, {queue: (starts[queue], steps) for queue, (_, steps) in queues.items()})
     left = {
         queue: steps - len(first[queue])
-        for queue, (lap, steps) in queues.items()
-        if lap.behind is not None and len(first[queue]) < steps
+        for queue, (_, steps) in queues.items()
+        if starts[queue] is not None and len(first[queue]) < steps
     }
     again = _visit(tx, {queue: (None, steps) for queue, steps in left.items()})
     return {
-        queue: _seen(lap, steps, first[queue], again.get(queue, {}))
-        for queue, (lap, steps) in queues.items()
+        queue: _seen(starts[queue], steps, first[queue], again.get(queue, {}))
+        for queue, (_, steps) in queues.items()
     }
 
 
-def _seen(lap: Lap, steps: int, first: _Kinds, again: _Kinds) -> Seen:
-    if lap.behind is None or len(first) == steps:
-        return Seen(first, whole=len(first) < steps, wrapped=lap.behind is None)
-    before = {tenant: kinds for tenant, kinds in again.items() if tenant <= lap.behind}
+def _seen(behind: UUID | None, steps: int, first: _Kinds, again: _Kinds) -> Seen:
+    if behind is None or len(first) == steps:
+        return Seen(first, whole=len(first) < steps, wrapped=behind is None)
+    before = {tenant: kinds for tenant, kinds in again.items() if tenant <= behind}
     return Seen(first | before, whole=len(first) + len(before) < steps, wrapped=True)
 
 
@@ -171,8 +209,9 @@ def _start(behind: UUID | None) -> UUID:
 
 
 def steps_for(lap: Lap, room: int, rules: Rules) -> int:
-    """How many tenants a round looks at: those that it serves, and some that are paused."""
-    return lap.tenants_for(room) + min(_STEPS_BEYOND, len(rules.paused(Scope.TENANT)))
+    """How many tenants a round looks at: those that it serves, and some that have nothing that may be sent."""
+    beyond = max(lap.beyond, len(rules.paused(Scope.TENANT)))
+    return lap.tenants_for(room) + min(_STEPS_BEYOND, beyond)
 
 
 def plans_of(tx: Connection, rules: Rules, tenants: Iterable[UUID]) -> Mapping[UUID, str]:
@@ -197,27 +236,69 @@ def quota_of(tx: Connection, rules: Rules) -> Quota:
 
 
 def share_out(
-    tenants: Iterable[UUID], plans: Mapping[UUID, str], rules: Rules, quota: Quota, *, room: int
+    lap: Lap,
+    seen: Seen,
+    plans: Mapping[UUID, str],
+    rules: Rules,
+    quota: Quota,
+    *,
+    held: Container[str],
+    room: int,
 ) -> list[Turn]:
-    """The turns of these tenants, in their order, with at least one job each; not more than there is room
-    for. What is given out is added to `quota.running` where there is a limit.
+    """The turns of those of the tenants that have something of a kind that isn't `held`, in the order of the lap, not
+    more than there is room for. What is given out is added to `quota.running` where there is a limit.
+
+    Where all are seen each gets its weight as often as there is room for all. What is left, or all of the room where
+    there are more, is dealt out in the lap: a turn is as many jobs as the tenant's weight, times the lap's run.
     """
+    turns: list[Turn] = []
+    ready: list[tuple[UUID, int, int | None]] = []
+    for tenant in _candidates(lap, seen, rules, held):
+        plan = plans.get(tenant)
+        weight, limit = rules.weight(tenant, plan), rules.max_running(tenant, plan)
+        free = None if limit is None else limit - quota.running.get(tenant, 0)
+        if free is None or free > 0:
+            ready.append((tenant, weight, free))
+        else:
+            turns.append(Turn(tenant_id=tenant, share=0, weight=weight, curbed=limit != 0))
+    ready = ready[: room if seen.whole else lap.tenants_for(room)]
+    run = 1 if seen.whole else room // lap.tenants_for(room)
+    every = room // sum(weight for _, weight, _ in ready) if ready and seen.whole else 0
+    left = room - every * sum(weight for _, weight, _ in ready)
+    owed_to, owed = lap.owed or (None, 0)
+    for tenant, weight, free in ready:
+        turn = owed if tenant == owed_to else weight * run
+        dealt = min(turn, left)
+        left -= dealt
+        share = every * weight + dealt
+        if not share:
+            break
+        given = share if free is None else min(share, free)
+        if free is not None:
+            quota.running[tenant] = quota.running.get(tenant, 0) + given
+        curbed = free is not None and free <= share
+        turns.append(
+            Turn(
+                tenant_id=tenant,
+                share=given,
+                weight=weight,
+                curbed=curbed,
+                dealt=dealt,
+                lacks=0 if curbed else turn - dealt,
+            )
+        )
+    return turns
+
+
+def _candidates(lap: Lap, seen: Seen, rules: Rules, held: Container[str]) -> list[UUID]:
+    """In the order of the lap, without those that have nothing which may be sent."""
     paused = set(rules.paused(Scope.TENANT))
-    served = [one for one in tenants if not paused or str(one) not in paused][:room]
-    weights = {tenant: rules.weight(tenant, plans.get(tenant)) for tenant in served}
-    total = sum(weights.values())
-    return [
-        _turn(tenant, weight, max(1, room * weight // total), limit, quota)
-        for tenant, weight in weights.items()
-        for limit in [rules.max_running(tenant, plans.get(tenant))]
+    found = [
+        tenant
+        for tenant, kinds in seen.tenants.items()
+        if str(tenant) not in paused and any(kind not in held for kind in kinds)
     ]
-
-
-def _turn(tenant: UUID, weight: int, share: int, limit: int | None, quota: Quota) -> Turn:
-    if limit is None:
-        return Turn(tenant_id=tenant, share=share, weight=weight, curbed=False)
-    running = quota.running.get(tenant, 0)
-    free = max(0, limit - running)
-    given = min(share, free)
-    quota.running[tenant] = running + given
-    return Turn(tenant_id=tenant, share=given, weight=weight, curbed=free <= share)
+    behind = lap.behind
+    if seen.whole and behind is not None:
+        found.sort(key=lambda tenant: (tenant <= behind, tenant))
+    return found

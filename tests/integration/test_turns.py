@@ -114,6 +114,17 @@ class TestRoundRobin:
             set_limits(tx, Scope.TENANT, str(heavy), max_running=None, weight=3)
         assert Counter(tenants(send(engine, room=20))) == {light: 5, heavy: 15}
 
+    def test_weights_where_the_room_is_less_than_they_are(self, engine: Engine) -> None:
+        light, heavy = backlog(engine, 10), backlog(engine, 40)
+        with engine.begin() as tx:
+            set_limits(tx, Scope.TENANT, str(heavy), max_running=None, weight=4)
+        for room in (1, 2):
+            this = Round()
+            sent = Counter(
+                job for _ in range(10 // room) for job in tenants(send(engine, this, room=room))
+            )
+            assert sent == {light: 2, heavy: 8}
+
     def test_weights_of_a_plan(self, engine: Engine, tenant: Customer) -> None:
         backlog(engine, 40, of=tenant.id)
         light = backlog(engine, 40)
@@ -199,6 +210,17 @@ class TestPauses:
             free: 10
         }
 
+    def test_many_of_which_nothing_may_be_sent_do_not_stop_the_others(self, engine: Engine) -> None:
+        """A window of one job isn't spent on each of them: so many are passed in a few rounds."""
+        for _ in range(100):
+            backlog(engine, 1)
+        with engine.begin() as tx:
+            pause(tx, Scope.KIND, Note.spec.kind, reason="for a test")
+            free = enqueue_many(tx, new_id(), [NewJob(job=KeyedNote())])[0].id
+        this = Round()
+        rounds = [send(engine, this, room=1) for _ in range(5)]
+        assert [job.id for due in rounds for job in due] == [free]
+
     def test_many_paused_tenants_do_not_stop_the_others(self, engine: Engine) -> None:
         held = [backlog(engine, 1) for _ in range(30)]
         free = backlog(engine, 1)
@@ -231,7 +253,7 @@ class TestLimits:
         this = Round()
         assert Counter(tenants(send(engine, this, room=10))) == {limited: 3, free: 5}
         assert this.curbed
-        assert Counter(tenants(send(engine, this, room=10))) == {free: 5}
+        assert Counter(tenants(send(engine, this, room=10))) == {free: 10}
         with engine.begin() as tx:
             tx.execute(
                 text(
@@ -252,6 +274,17 @@ class TestLimits:
         assert len(set(tenants(first))) == 4
         assert send(engine, this) == []
         assert this.curbed
+
+    def test_what_is_limited_does_not_keep_the_tenant_s_other_kinds(
+        self, engine: Engine, tenant: Customer
+    ) -> None:
+        backlog(engine, 20, of=tenant.id)
+        with engine.begin() as tx:
+            enqueue_many(tx, tenant.id, [NewJob(job=KeyedNote()) for _ in range(20)])
+            set_limits(tx, Scope.KIND, Note.spec.kind, max_running=2, weight=None)
+        first = send(engine, this := Round(), room=10)
+        assert Counter(job.kind for job in first) == {Note.spec.kind: 2, KeyedNote.spec.kind: 8}
+        assert this.again, "the kind is used up, and others may be next"
 
     def test_two_dispatchers_do_not_exceed_it(self, engine: Engine) -> None:
         limited = backlog(engine, 20)
