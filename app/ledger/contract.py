@@ -36,7 +36,8 @@ class JobSpec:
 
     `together` is for jobs of milliseconds: of those that are due at the same time, so many travel in one
     message, and one child runs them one after the other. Each is claimed, run and settled on its own; the
-    time limits hold for all that travel together. Those that are brief as well share a transaction.
+    time limits hold for all that travel together, and who would begin in the second half of the soft one is sent
+    again. Those that are brief as well share a transaction.
 
     `public` kinds may be posted by tenants, through `POST /v1/jobs` and schedules: their handlers trust
     nothing in the payload, and look at nothing but what the tenant owns.

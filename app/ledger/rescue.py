@@ -207,6 +207,15 @@ def put_back_unstarted(tx: Connection, job_ids: Collection[UUID]) -> list[UUID]:
     return list(tx.execute(_UNSTARTED, {"ids": list(job_ids), **facts}).scalars())
 
 
+def put_back_late(tx: Connection, job_ids: Collection[UUID]) -> None:
+    """Those of the jobs that are queued, and whose message has no time left for them."""
+    facts = {
+        "code": "no_time_left",
+        "message": "The jobs before it in its message took the time that they had together.",
+    }
+    tx.execute(_UNSTARTED, {"ids": list(job_ids), **facts})
+
+
 def times_rescued(tx: Connection, job_id: UUID) -> int:
     """How often it was put back since an attempt of it last began."""
     number: int = tx.execute(_RESCUED, {"job_id": job_id}).scalar_one()

@@ -94,6 +94,6 @@ def test_who_would_begin_late_is_given_back_and_not_begun(
     """The soft limit is five seconds, and on this clock each look at it is a second later."""
     seconds = counting()
     said = worker.deliver_apart(KIND, jobs.lone, clock=lambda: float(next(seconds)))
-    assert said == [Disposition.ACKNOWLEDGE] * 2 + [Disposition.GIVE_BACK] * 3
-    assert len(jobs.transactions) == 2
-    assert events(engine, jobs.lone[2]) == ["enqueue", "dispatch"]
+    assert said == [Disposition.ACKNOWLEDGE] * 3 + [Disposition.GIVE_BACK] * 2
+    assert len(jobs.transactions) == 3
+    assert events(engine, jobs.lone[3]) == ["enqueue", "dispatch"]

@@ -3,6 +3,7 @@
 import threading
 from asyncio import CancelledError
 from collections.abc import Callable
+from itertools import count as counting
 from uuid import UUID
 
 import pytest
@@ -14,6 +15,7 @@ from app.ledger.contract import JobContract
 from tests.support.brief import BriefNote, leave_effect
 from tests.support.customers import Customer
 from tests.support.jobs import (
+    SmallNote,
     UrgentNote,
     add_queued,
     assert_lawful,
@@ -23,9 +25,10 @@ from tests.support.jobs import (
     job_facts,
 )
 from tests.support.log_lines import log_lines
-from tests.support.runtime import Worker
+from tests.support.runtime import SoftTimeout, Worker
 from workers.runtime import executor, together
 from workers.runtime.context import Context
+from workers.runtime.executor import Disposition
 from workers.runtime.outcome import Dead, Done, Outcome, Snooze
 
 KIND = BriefNote.spec.kind
@@ -116,6 +119,43 @@ def test_where_one_is_not_done_each_runs_for_itself(
     assert job_facts(engine, jobs.ids[2]).attempt == 1
     assert_all_done_once(engine, [*jobs.ids[:2], *jobs.ids[3:]])
     assert count(engine, "locks") == effects
+    assert_lawful(engine)
+
+
+@pytest.mark.parametrize("kind", [BriefNote, SmallNote])
+def test_who_would_begin_late_is_put_back_and_not_begun(
+    worker: Worker, engine: Engine, tenant: Customer, kind: type[JobContract]
+) -> None:
+    """On this clock a quarter of the soft limit is over with each look at it."""
+    worker.handle(kind, lambda ctx, _: leave_effect(ctx) and Done())
+    ids = [add_queued(engine, tenant.id, kind()) for _ in range(5)]
+    looks = counting(step=kind.spec.soft_seconds / 4)
+    said = worker.deliver_together(kind.spec.kind, ids, clock=lambda: next(looks))
+    assert said == [Disposition.ACKNOWLEDGE] * 5
+    assert_all_done_once(engine, ids[:3])
+    put_back = [events(engine, job_id) for job_id in ids[3:]]
+    assert put_back == [["enqueue", "dispatch", "rescue"]] * 2
+    assert {job_facts(engine, job_id).outbox for job_id in ids[3:]} == {True}
+    assert count(engine, "locks") == 3
+    assert_lawful(engine)
+
+
+def test_one_that_runs_into_the_time_limit_has_had_its_attempt(
+    worker: Worker, engine: Engine, jobs: Jobs
+) -> None:
+    def too_long(_: Context) -> Outcome:
+        raise SoftTimeout
+
+    jobs.does[jobs.ids[2]] = too_long
+    looks = counting(step=1.0)
+    worker.deliver_together(KIND, jobs.ids, clock=lambda: next(looks))
+    assert [job_id for job_id, _ in jobs.runs] == jobs.ids[:3], "none of them again"
+    assert events(engine, jobs.ids[2]) == ["enqueue", "dispatch", "claim", "retry"]
+    error = job_facts(engine, jobs.ids[2]).error
+    assert error is not None
+    assert error["code"] == "soft_time_limit"
+    for job_id in (*jobs.ids[:2], *jobs.ids[3:]):
+        assert events(engine, job_id) == ["enqueue", "dispatch", "rescue"]
     assert_lawful(engine)
 
 

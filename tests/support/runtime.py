@@ -19,7 +19,7 @@ from workers.runtime.context import Context
 from workers.runtime.executor import Disposition, execute
 from workers.runtime.lease import LeaseKeeper
 from workers.runtime.registry import Registration, registrations
-from workers.runtime.together import run_apart, run_together
+from workers.runtime.together import run_apart, run_message
 
 Ended = Callable[[Connection, Any, Ending], Sequence[JobContract]]
 
@@ -99,8 +99,13 @@ class Worker:
         return execute(self.runtime, delivery)
 
     def deliver_together(
-        self, kind: str, ids: Sequence[UUID], *, redelivered: bool = False
-    ) -> None:
+        self,
+        kind: str,
+        ids: Sequence[UUID],
+        *,
+        redelivered: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> list[Disposition]:
         """All of them in one message, each for its first time."""
         deliveries = [
             Delivery(
@@ -113,8 +118,7 @@ class Worker:
             )
             for job_id in ids
         ]
-        for left in run_together(self.runtime, deliveries):
-            execute(self.runtime, left)
+        return run_message(self.runtime, deliveries, clock=clock)
 
     def deliver_apart(
         self, kind: str, ids: Sequence[UUID], *, clock: Callable[[], float] = time.monotonic

@@ -20,6 +20,8 @@ from workers.runtime.lease import LeaseKeeper
 from workers.runtime.outcome import Cancel, Dead, Done, Outcome, PermanentError, Retry, Snooze
 from workers.runtime.registry import Registration, registrations
 
+SOFT_TIME_LIMIT = "soft_time_limit"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
@@ -95,7 +97,7 @@ def blame(runtime: Runtime, bad: BaseException) -> Verdict:
     if isinstance(bad, PermanentError):
         error = describe_exception(bad, bad.code)
         return Verdict(Dead(error["message"], error["code"]), error)
-    code = "soft_time_limit" if isinstance(bad, runtime.soft_timeout) else "exception"
+    code = SOFT_TIME_LIMIT if isinstance(bad, runtime.soft_timeout) else "exception"
     error = describe_exception(bad, code)
     return Verdict(Retry(error["message"]), error, raised=True)
 

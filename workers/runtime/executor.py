@@ -38,6 +38,7 @@ from app.logs import cause
 from app.traces import spans
 from workers.runtime import metering
 from workers.runtime.attempt import (
+    SOFT_TIME_LIMIT,
     Delivery,
     Runtime,
     Verdict,
@@ -68,17 +69,24 @@ class Disposition(Enum):
     GIVE_BACK = "give_back"
 
 
-def execute(runtime: Runtime, delivery: Delivery) -> Disposition:
-    """Run one delivery to its end. Raises nothing but what ends the process."""
+def execute(runtime: Runtime, delivery: Delivery, *, ran: Verdict | None = None) -> Disposition:
+    """Run one delivery to its end. Raises nothing but what ends the process. `ran` is what a run in a transaction that was
+    rolled back has come to, where that was a failure which counts.
+    """
     with Trail(delivery) as trail:
-        return _execute(runtime, delivery, trail)
+        return _execute(runtime, delivery, trail, ran)
 
 
-def _execute(runtime: Runtime, delivery: Delivery, trail: Trail) -> Disposition:
+def _execute(
+    runtime: Runtime, delivery: Delivery, trail: Trail, ran: Verdict | None
+) -> Disposition:
     began = time.monotonic()
     try:
-        brief = _run_brief(runtime, delivery, trail) if is_brief(delivery) else None
-        done = brief or _run(runtime, delivery, trail)
+        if ran is not None:
+            done = _conclude_held(runtime, delivery, trail, ran)
+        else:
+            brief = _run_brief(runtime, delivery, trail) if is_brief(delivery) else None
+            done = brief or _run(runtime, delivery, trail)
     except LostLease:
         _fruitless(delivery, trail, "lost_lease")
         log.warning("job.lost_lease")
@@ -125,12 +133,12 @@ def _run_brief(
     for one in ran:
         if isinstance(one.verdict.outcome, Done):
             return one.context.job, one.verdict.outcome
-        return _conclude_held(runtime, delivery, one.verdict)
+        return _conclude_held(runtime, delivery, trail, one.verdict)
     return None
 
 
 def _conclude_held(
-    runtime: Runtime, delivery: Delivery, verdict: Verdict
+    runtime: Runtime, delivery: Delivery, trail: Trail, verdict: Verdict
 ) -> tuple[Claimed, Outcome] | None:
     """The held job is free again and as it was: claim it, and settle what its run came to."""
     if verdict.error is None:
@@ -138,6 +146,7 @@ def _conclude_held(
     job = _with_database(lambda: _claim(runtime, delivery, again=False))
     if job is None:
         raise LostLease(f"job {delivery.job_id} was taken while it was free")
+    trail.claimed(job)
     return job, _fail(runtime, job, verdict)
 
 
@@ -218,7 +227,7 @@ def _fail(runtime: Runtime, job: Claimed, verdict: Verdict) -> Outcome:
     failure, error = verdict.outcome, verdict.error
     if not isinstance(failure, (Retry, Dead)) or error is None:
         raise TypeError(f"{verdict} is no failure")
-    if error["code"] == "soft_time_limit":
+    if error["code"] == SOFT_TIME_LIMIT:
         metering.timed_out(job.kind, "soft")
     if verdict.raised:
         # What it says may quote the payload: it is in the ledger, with the job.

@@ -33,10 +33,14 @@ def is_brief(delivery: Delivery) -> bool:
 
 
 def run_held(
-    runtime: Runtime, deliveries: Sequence[Delivery], run: Callable[[Delivery, Context], Verdict]
+    runtime: Runtime,
+    deliveries: Sequence[Delivery],
+    run: Callable[[Delivery, Context], Verdict],
+    in_time: Callable[[], bool] = lambda: True,
 ) -> list[Ran]:
-    """Hold what can be held, `run` one after the other, and record and commit: all or nothing. One that isn't done
-    is the last of those returned, and nothing has happened. Raises whatever stands in the way.
+    """Hold what can be held, `run` one after the other while it is `in_time`, the first in any case, and record and
+    commit: all or nothing. One that isn't done is the last of those returned, and nothing has happened. Raises whatever
+    stands in the way.
     """
     ran: list[Ran] = []
     done: list[tuple[Held, float]] = []
@@ -48,6 +52,8 @@ def run_held(
             own = held.get(delivery.job_id)
             if own is None or own.job.kind != delivery.kind:
                 continue
+            if ran and not in_time():
+                break
             context = context_of(runtime, own.job, connection=tx)
             began = time.monotonic()
             verdict = run(delivery, context)

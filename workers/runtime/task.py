@@ -20,10 +20,10 @@ from app.storage import make_storage
 from app.traces import spans
 from workers.runtime import metering, soft_limit
 from workers.runtime.attempt import Delivery, Runtime
-from workers.runtime.executor import Disposition, execute
+from workers.runtime.executor import Disposition
 from workers.runtime.lease import LeaseKeeper
 from workers.runtime.message import jobs_of
-from workers.runtime.together import run_apart, run_together
+from workers.runtime.together import run_apart, run_message
 
 log = structlog.get_logger()
 
@@ -106,10 +106,11 @@ def _run_all(task: Task[Any, Any], kind: str, message: Mapping[str, Any]) -> Non
         raise Reject("no job id", requeue=False) from None
     alone = not companions
     deliveries = [_delivery(task, kind, *one, alone=alone) for one in (first, *companions)]
-    left = run_together(runtime(), deliveries)
-    dispositions = {one.job_id: _execute(one) for one in left}
+    said = run_message(runtime(), deliveries)
+    if Disposition.GIVE_BACK in said:  # with all that is left of it
+        raise Reject("the database is away", requeue=True)
     # A companion's death is in the ledger; the message is the first job's, and follows that.
-    if dispositions.get(deliveries[0].job_id) is Disposition.DEAD_LETTER:
+    if said[0] is Disposition.DEAD_LETTER:
         raise Reject("dead", requeue=False)
 
 
@@ -126,11 +127,3 @@ def _delivery(
         traceparent=task.request.get("traceparent"),
         alone=alone,
     )
-
-
-def _execute(delivery: Delivery) -> Disposition:
-    """Run one job. Gives the message back, with all that is left of it, when the database stays away."""
-    disposition = execute(runtime(), delivery)
-    if disposition is Disposition.GIVE_BACK:
-        raise Reject("the database is away", requeue=True)
-    return disposition

@@ -11,13 +11,16 @@ Of several messages each commits for itself, unless their contracts let them tra
 
 import time
 from collections.abc import Callable, Sequence
+from math import inf
 from uuid import UUID
 
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 
+from app.ledger.rescue import put_back_late
 from app.logs import cause
 from workers.runtime import metering
-from workers.runtime.attempt import Delivery, Runtime, Verdict, judge
+from workers.runtime.attempt import SOFT_TIME_LIMIT, Delivery, Runtime, Verdict, judge
 from workers.runtime.context import Context
 from workers.runtime.executor import Disposition, execute
 from workers.runtime.held import Ran, is_brief, run_held
@@ -31,23 +34,26 @@ log = structlog.get_logger("workers.runtime.executor")
 class _Split(Exception):
     """One of them isn't done."""
 
+    def __init__(self, delivery: Delivery, verdict: Verdict) -> None:
+        super().__init__(type(verdict.outcome).__name__)
+        self.delivery, self.verdict = delivery, verdict
 
-def run_together(runtime: Runtime, deliveries: Sequence[Delivery]) -> Sequence[Delivery]:
-    """Run what can be run in one transaction; those that are left, for each to run alone. Raises nothing."""
-    if len(deliveries) <= 1 or not all(is_brief(one) for one in deliveries):
-        return deliveries
-    trails: dict[UUID, Trail] = {}
-    try:
-        done = _run(runtime, deliveries, trails)
-    except Exception as why:  # noqa: BLE001 - each meets it again alone, and is judged there
-        log.info("jobs.split", kind=deliveries[0].kind, jobs=len(deliveries), error=cause(why))
-        return deliveries
-    for one in done:
-        job = one.context.job
-        metering.settled(job, "done", one.seconds)
-        log.info("job.settled", outcome="done", seconds=round(one.seconds, 3), **trails[job.id].ids)
-    finished = {one.context.job.id for one in done}
-    return [one for one in deliveries if one.job_id not in finished]
+
+def run_message(
+    runtime: Runtime,
+    deliveries: Sequence[Delivery],
+    *,
+    clock: Callable[[], float] = time.monotonic,
+) -> list[Disposition]:
+    """Run the jobs of one message, all of a kind; what each would have become of it. Raises nothing.
+
+    Their time limits hold for all of them. Who would begin when half of the soft one is over is put back into the outbox,
+    and comes again with all of its own.
+    """
+    said = _run_each(runtime, deliveries, deliveries, clock)
+    late = [one.job_id for one, what in zip(deliveries, said, strict=True) if what is None]
+    instead = Disposition.ACKNOWLEDGE if _put_back(runtime, late) else Disposition.GIVE_BACK
+    return [what or instead for what in said]
 
 
 def run_apart(
@@ -61,29 +67,96 @@ def run_apart(
     The shortest of their time limits holds for all of them. Who would begin when half of it is over is given back,
     and comes again with all of its own.
     """
-    specs = {one.kind: registrations()[one.kind].contract.spec for one in deliveries}
-    latest = clock() + min(spec.soft_seconds for spec in specs.values()) / 2
-    sharing = [one for one in deliveries if specs[one.kind].together > 1]
-    left = {id(one) for one in run_together(runtime, sharing)}
-    shared = {id(one) for one in sharing} - left
-    said: list[Disposition] = []
+    said = _run_each(runtime, deliveries, [one for one in deliveries if _shares(one)], clock)
+    answers = [what or Disposition.GIVE_BACK for what in said]
+    if given_back := answers.count(Disposition.GIVE_BACK):
+        log.info("jobs.given_back", jobs=given_back)
+    return answers
+
+
+def _run_each(
+    runtime: Runtime,
+    deliveries: Sequence[Delivery],
+    sharing: Sequence[Delivery],
+    clock: Callable[[], float],
+) -> list[Disposition | None]:
+    """Those that are `sharing` in one transaction, where that can be, and the others each for itself. None is for who
+    would have begun late.
+    """
+    known = [registrations().get(one.kind) for one in deliveries]
+    limits = [one.contract.spec.soft_seconds for one in known if one is not None]
+    latest = clock() + min(limits, default=inf) / 2
+    shared = _run_together(runtime, sharing, latest, clock)
+    said: list[Disposition | None] = []
     for one in deliveries:
         if id(one) in shared:
-            said.append(Disposition.ACKNOWLEDGE)
-        elif Disposition.GIVE_BACK in said or clock() > latest:
-            # Where the database is away, each would only wait as long again.
+            said.append(shared[id(one)])
+        elif Disposition.GIVE_BACK in said:
+            # The database is away, and each would only wait as long again.
             said.append(Disposition.GIVE_BACK)
+        elif (said or shared) and clock() > latest:
+            said.append(None)
         else:
             said.append(execute(runtime, one))
-    if given_back := said.count(Disposition.GIVE_BACK):
-        log.info("jobs.given_back", jobs=given_back)
     return said
 
 
+def _shares(delivery: Delivery) -> bool:
+    return registrations()[delivery.kind].contract.spec.together > 1
+
+
+def _run_together(
+    runtime: Runtime, deliveries: Sequence[Delivery], latest: float, clock: Callable[[], float]
+) -> dict[int, Disposition]:
+    """Run what can be run in one transaction, beginning none that would be late; what is to become of those that were run,
+    by their object's id. One that ran into its time limit has had its attempt, and isn't run again before the others.
+    """
+    if len(deliveries) <= 1 or not all(is_brief(one) for one in deliveries):
+        return {}
+    trails: dict[UUID, Trail] = {}
+    try:
+        done = _run(runtime, deliveries, trails, lambda: clock() <= latest)
+    except _Split as split:
+        _say_split(deliveries, split)
+        one, verdict = split.delivery, split.verdict
+        timed_out = verdict.error is not None and verdict.error["code"] == SOFT_TIME_LIMIT
+        return {id(one): execute(runtime, one, ran=verdict)} if timed_out else {}
+    except Exception as why:  # noqa: BLE001 - each meets it again alone, and is judged there
+        _say_split(deliveries, why)
+        return {}
+    for ran in done:
+        job = ran.context.job
+        metering.settled(job, "done", ran.seconds)
+        log.info("job.settled", outcome="done", seconds=round(ran.seconds, 3), **trails[job.id].ids)
+    finished = {ran.context.job.id for ran in done}
+    return {id(one): Disposition.ACKNOWLEDGE for one in deliveries if one.job_id in finished}
+
+
+def _say_split(deliveries: Sequence[Delivery], why: Exception) -> None:
+    log.info("jobs.split", kind=deliveries[0].kind, jobs=len(deliveries), error=cause(why))
+
+
+def _put_back(runtime: Runtime, late: Sequence[UUID]) -> bool:
+    """Whether all that are still queued are in the outbox again."""
+    if not late:
+        return True
+    try:
+        with runtime.engine.begin() as tx:
+            put_back_late(tx, late)
+    except SQLAlchemyError as error:
+        log.info("jobs.not_put_back", jobs=len(late), error=cause(error))
+        return False
+    log.info("jobs.put_back", jobs=len(late), reason="no_time_left")
+    return True
+
+
 def _run(
-    runtime: Runtime, deliveries: Sequence[Delivery], trails: dict[UUID, Trail]
+    runtime: Runtime,
+    deliveries: Sequence[Delivery],
+    trails: dict[UUID, Trail],
+    in_time: Callable[[], bool],
 ) -> Sequence[Ran]:
-    """Those that could be held, all done and committed. Raises whatever stands in the way."""
+    """Those that could be held and begun, all done and committed. Raises whatever stands in the way."""
 
     def run(delivery: Delivery, context: Context) -> Verdict:
         with Trail(delivery) as trail:
@@ -94,8 +167,9 @@ def _run(
         trails[context.job.id] = trail
         return verdict
 
-    ran = run_held(runtime, deliveries, run)
+    ran = run_held(runtime, deliveries, run, in_time)
     for one in ran:
         if not isinstance(one.verdict.outcome, Done):
-            raise _Split(type(one.verdict.outcome).__name__)
+            (culprit, *_) = [each for each in deliveries if each.job_id == one.context.job.id]
+            raise _Split(culprit, one.verdict)
     return ran
