@@ -1,8 +1,9 @@
 """Whose turn it is: round robin over the tenants that have something due, queue by queue.
 
-A lap goes through the tenants of a queue in the order of their ids, from where the last round stopped. Each
-gets a share of the room that there is, by its weight; what one leaves is for the next round. Where a lap
-stands is the dispatcher's own knowledge: another one, or a new one, is elsewhere in it, which is as fair.
+A lap goes through the tenants of a queue in the order of their ids, from where the last round stopped. A turn is as many
+jobs as the tenant's weight; what one leaves is for the next round, and what the room doesn't do for is owed. Where a
+round comes by everybody, each gets its weight as often as there is room for all. Where a lap stands is the dispatcher's
+own knowledge: another one, or a new one, is elsewhere in it, which is as fair.
 """
 
 from collections.abc import Container, Iterable, Mapping, Sequence
@@ -261,7 +262,7 @@ def share_out(
             ready.append((tenant, weight, free))
         else:
             turns.append(Turn(tenant_id=tenant, share=0, weight=weight, curbed=limit != 0))
-    ready = ready[: room if seen.whole else lap.tenants_for(room)]
+    ready = ready if seen.whole else ready[: lap.tenants_for(room)]
     run = 1 if seen.whole else room // lap.tenants_for(room)
     every = room // sum(weight for _, weight, _ in ready) if ready and seen.whole else 0
     left = room - every * sum(weight for _, weight, _ in ready)

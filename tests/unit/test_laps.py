@@ -109,6 +109,21 @@ def test_shares_are_as_the_weights_whatever_the_room(room: int, each: int) -> No
     assert max(turns_had) - min(turns_had) <= LONGEST_RUN
 
 
+@pytest.mark.parametrize("room", [1, 2, 3, 5, 7])
+def test_all_have_their_turn_where_a_round_sees_more_than_it_has_room_for(room: int) -> None:
+    """As it does where somebody is paused."""
+    tenants = [UUID(int=n) for n in range(1, 6)]
+    lap, sent, rounds = Lap(), Counter[UUID](), 20
+    seen = Seen({one: [KIND] for one in tenants}, whole=True, wrapped=True)
+    for _ in range(rounds):
+        turns = share_out(lap, seen, {}, Rules(), Quota(), held=(), room=room)
+        taken = {turn.tenant_id: turn.share for turn in turns}
+        sent.update(taken)
+        lap.move(seen, turns, taken, room)
+    assert sum(sent.values()) == rounds * room
+    assert max(sent.values()) - min(sent[one] for one in tenants) <= 1
+
+
 def test_a_turn_that_is_not_used_is_over() -> None:
     """The tenant's jobs are another dispatcher's, say."""
     light, heavy = UUID(int=1), UUID(int=2)
