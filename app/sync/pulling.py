@@ -35,6 +35,7 @@ _BEGIN_AGAIN = text("""
     UPDATE connections SET cursor = NULL, since = CASE WHEN cursor IS NULL THEN NULL ELSE since END
     WHERE id = :id
 """)
+_FORGET = text("UPDATE connections SET cursor = NULL WHERE id = :id")
 
 
 def take_page(tx: Connection, work: Work, page: RemotePage) -> Work:
@@ -68,6 +69,11 @@ def begin_again(tx: Connection, work: Work) -> Work:
     tx.execute(_BEGIN_AGAIN, {"id": work.connection_id})
     runs.count(tx, work.run_id, {"restarts": 1})
     return replace(work, cursor=None, since=None if work.cursor is None else work.since)
+
+
+def forget_cursor(tx: Connection, work: Work) -> None:
+    """It may be what the server refuses: the next run begins the sweep again, where it would be refused each time."""
+    tx.execute(_FORGET, {"id": work.connection_id})
 
 
 def take(tx: Connection, work: Work, item: RemoteContact, link: Link | None) -> str:

@@ -239,6 +239,14 @@ def test_a_cursor_that_does_not_move_is_no_endless_loop(sync: Sync, crm: Crm) ->
     assert len(crm.asked) == 2
 
 
+def test_a_cursor_that_is_refused_is_not_asked_for_again(sync: Sync, crm: Crm) -> None:
+    people(crm, 1)
+    crm.manners.extend([answers(200, {"items": [], "next_cursor": "odd"}), answers(400)])
+    assert sync.run().state == "failed"
+    assert sync.run().state == "succeeded"
+    assert cursors(crm)[:3] == [None, "odd", None]
+
+
 def test_what_is_no_contact_of_ours_is_skipped_and_counted(sync: Sync, crm: Crm) -> None:
     crm.add(None)
     crm.add("no address")

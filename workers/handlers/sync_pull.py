@@ -4,7 +4,7 @@ import time
 
 from app.jobs import SyncPull, SyncPush
 from app.sync import pulling, runs
-from app.sync.remote import CursorExpired, Remote
+from app.sync.remote import CursorExpired, Refused, Remote
 from app.sync.runs import Work
 from workers.runtime.context import Context
 from workers.runtime.outcome import Done, Outcome, Snooze
@@ -19,6 +19,15 @@ def sync_pull(ctx: Context, job: SyncPull) -> Outcome:
 
 
 def _pull(ctx: Context, work: Work, remote: Remote) -> Outcome:
+    try:
+        return _sweep(ctx, work, remote)
+    except Refused:
+        with ctx.checkpoint({}) as tx:
+            pulling.forget_cursor(tx, work)
+        raise
+
+
+def _sweep(ctx: Context, work: Work, remote: Remote) -> Outcome:
     give_back_at = time.monotonic() + ROUND_SECONDS
     while time.monotonic() < give_back_at:
         ctx.check()
