@@ -268,7 +268,7 @@ def _lock(tx: Connection, tenant_id: UUID, schedule_id: UUID) -> None:
 
 def _next_slot(tx: Connection, tenant_id: UUID, cron: str, zone: str | None) -> datetime:
     tenant = tx.execute(_ZONE_NOW, {"tenant_id": tenant_id}).one()
-    slot = timetable(cron, zone or tenant.timezone).next_after(tenant.now)
+    slot = timetable(cron, tenant.timezone if zone is None else zone).next_after(tenant.now)
     if slot is None:
         raise Unprocessable(f"{cron!r} never comes round again.", code="invalid_cron")
     return slot

@@ -80,6 +80,7 @@ def test_without_a_zone_it_follows_the_tenant(
         ({"cron": "every day"}, "invalid_cron", "five fields"),
         ({"cron": "0 0 30 2 *"}, "invalid_cron", "day-of-month"),
         ({"timezone": "Europe/Berln"}, "unknown_timezone", "Europe/Berlin"),
+        ({"timezone": ""}, "unknown_timezone", "Europe/Berlin"),
         ({"kind": "no.such"}, "unknown_kind", "report.daily"),
         ({"kind": "trials.expire"}, "unknown_kind", "Use one of: "),
         ({"payload": {"day": "yesterday"}}, "invalid_payload", "day"),
