@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import AfterValidator, BaseModel, Field, field_validator
 from sqlalchemy import Row
 
-from app.api.bodies import Body, Name
+from app.api.bodies import Body, storable
 from app.webhooks.catalog import ALL, EVENTS
 from app.webhooks.endpoints import Endpoint
 
@@ -32,8 +32,13 @@ Events = Annotated[
     AfterValidator(_known),
 ]
 Url = Annotated[
-    Name,
-    Field(max_length=2000, description="https, on the open internet. Redirects aren't followed."),
+    str,
+    Field(
+        min_length=1,
+        max_length=2000,
+        description="https, on the open internet. Redirects aren't followed.",
+    ),
+    AfterValidator(storable),
 ]
 Description = Annotated[
     str, Field(max_length=500), AfterValidator(lambda text: text.replace("\0", ""))

@@ -60,6 +60,8 @@ def test_an_endpoint_from_its_making_to_its_end(
     changed = api.patch(own, json={"events": ["import.finished"], "state": "disabled"}).json()
     assert (changed["events"], changed["state"]) == (["import.finished"], "disabled")
     assert (changed["disabled_reason"], changed["description"]) == ("requested", "ours")
+    long = receiver.url("/hook?sig=" + "a" * 400)  # chat systems give such
+    assert api.patch(own, json={"url": long}).json()["url"] == long
     enabled = api.patch(own, json={"state": "enabled"}).json()
     assert (enabled["disabled_at"], enabled["disabled_reason"]) == (None, None)
     rotated = api.post(f"{own}/rotate-secret", json={"keep_seconds": 60}).json()
