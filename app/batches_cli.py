@@ -27,6 +27,7 @@ def show(batch_id: BatchId, as_json: AsJson = False) -> None:
     if as_json:
         typer.echo(json.dumps(facts, default=str))
         return
+    facts["callback_ids"] = " ".join(str(one) for one in facts["callback_ids"]) or None
     for name, value in facts.items():
         if value is not None:
             typer.echo(f"{name:<14} {plain(str(value))}")

@@ -223,7 +223,8 @@ def set_budget(
         if default or wanted is not None:
             allow(tx, Actor.at_the_command_line(), tenant_id, wanted, reason=reason)
         state = budget.budget_of(tx, tenant_id, get_settings().ai_monthly_budget)
-    facts = {"budget": str(state.budget), "spent": str(state.spent), "left": str(state.left)}
+    amounts = {"budget": state.budget, "spent": state.spent, "left": state.left}
+    facts = {name: budget.in_figures(value) for name, value in amounts.items()}
     words = ", ".join(f"{name} {value}" for name, value in facts.items())
     answer(facts, f"{tenant}: {words}", as_json=as_json)
 

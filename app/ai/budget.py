@@ -190,13 +190,14 @@ def _exhausted(
     following = (month.month.replace(day=28) + (date(2000, 1, 9) - date(2000, 1, 1))).replace(day=1)
     ends = datetime(following.year, following.month, 1, tzinfo=UTC)
     return BudgetExhausted(
-        f"The AI budget of {month.month:%Y-%m} is used up: {_money(month.spent)} of "
-        f"{_money(month.budget)} are spent or reserved, and the next request may cost "
-        f"{_money(estimate.cost)}. Raise it with `millrace tenants budget`, or wait for the next "
+        f"The AI budget of {month.month:%Y-%m} is used up: {in_figures(month.spent)} of "
+        f"{in_figures(month.budget)} are spent or reserved, and the next request may cost "
+        f"{in_figures(estimate.cost)}. Raise it with `millrace tenants budget`, or wait for the next "
         "month, and replay what stopped: it goes on where it was.",
         retry_after=max(1, int((ends - now).total_seconds())),
     )
 
 
-def _money(amount: Decimal) -> str:
+def in_figures(amount: Decimal) -> str:
+    """As people write it: no exponent, and no zeros behind it."""
     return f"{amount.normalize():f}"

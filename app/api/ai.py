@@ -1,12 +1,13 @@
 """What language models do for a tenant: search by meaning, labels, and what it cost."""
 
+import re
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Query
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, PlainSerializer
 from sqlalchemy import text
 
 from app.ai import budget
@@ -31,6 +32,15 @@ _LABELS = text("""
 Words = Annotated[
     str, Query(min_length=1, max_length=1000, description="In words."), AfterValidator(storable)
 ]
+Money = Annotated[Decimal, PlainSerializer(budget.in_figures, return_type=str, when_used="json")]
+_MONTH = re.compile(r"\d{4}-\d\d")
+
+
+def _day_of(month: object) -> object:
+    """A month, such as 2026-11, is its first day; a day is left as it is."""
+    return f"{month}-01" if isinstance(month, str) and _MONTH.fullmatch(month) else month
+
+
 Which = Annotated[Kind, Query(description="What to look for.")]
 
 
@@ -68,16 +78,16 @@ class UsageLine(BaseModel):
     requests: int
     input_tokens: int
     output_tokens: int
-    cost: Decimal
+    cost: Money
 
 
 class UsageView(BaseModel):
     """A calendar month (UTC), in the currency of the prices that the operator has set."""
 
     month: date
-    budget: Decimal
-    spent: Annotated[Decimal, Field(description="With what is reserved for requests under way.")]
-    left: Decimal
+    budget: Money
+    spent: Annotated[Money, Field(description="With what is reserved for requests under way.")]
+    left: Money
     items: list[UsageLine]
 
 
@@ -133,7 +143,9 @@ def get_usage(
     tx: Tx,
     settings: SettingsDep,
     month: Annotated[
-        date | None, Query(description="Any day of it; the current one if left out.")
+        date | None,
+        BeforeValidator(_day_of),
+        Query(description="Such as 2026-11, or any day of it; the current one if left out."),
     ] = None,
 ) -> UsageView:
     """What a month's requests cost, and what is left of the budget."""

@@ -107,6 +107,7 @@ def cancel(
 
 def _view(facts: BatchFacts) -> BatchView:
     done = facts.total - facts.open
+    share = done / facts.total if facts.total else float(facts.finished_at is not None)
     return BatchView(
         id=facts.id,
         name=facts.name,
@@ -116,7 +117,7 @@ def _view(facts: BatchFacts) -> BatchView:
         closed=facts.closed,
         cancelling=facts.cancelling,
         progress=BatchProgress(
-            percent=round(100 * done / facts.total, 1) if facts.total else 0.0,
+            percent=round(100 * share, 1),
             total=facts.total,
             done=done,
             succeeded=facts.succeeded,

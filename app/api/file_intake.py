@@ -99,7 +99,7 @@ def form_from_query(
 ) -> FileForm:
     """What a raw body has no room for."""
     asked = parse_variants(variants) if variants else None
-    return FileForm(filename, asked, extract_text, searchable)
+    return FileForm(filename or DEFAULT_FILENAME, asked, extract_text, searchable)
 
 
 FileQuery = Annotated[FileForm, Depends(form_from_query)]

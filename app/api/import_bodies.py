@@ -41,7 +41,7 @@ def form_from_query(
 ) -> Form:
     """What a raw body has no room for."""
     return Form(
-        filename,
+        filename or DEFAULT_FILENAME,
         parse_mapping(mapping) if mapping else None,
         parse_options_json(options) if options else None,
     )

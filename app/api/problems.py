@@ -1,5 +1,6 @@
 """Errors as RFC 9457 problem+json: a stable `type`, and a `detail` that says what to do."""
 
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -116,24 +117,31 @@ def _ours(_: Request, error: Exception) -> JSONResponse:
     return problem_response(error.status, error.code, error.title, str(error), headers=headers)
 
 
-def _framework(_: Request, error: Exception) -> JSONResponse:
+def _framework(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     phrase = HTTPStatus(error.status_code).phrase
+    told = None if error.detail != phrase else _said(error.status_code, request)
     return problem_response(
         error.status_code,
         phrase.lower().replace(" ", "_"),
         phrase,
-        str(error.detail),
+        told or str(error.detail),
         headers=dict(error.headers or {}),
     )
 
 
-def _validation(_: Request, error: Exception) -> JSONResponse:
+def _said(status: int, request: Request) -> str | None:
+    """What to do about an error of the framework's that has nothing but its name."""
+    if status == HTTPStatus.METHOD_NOT_ALLOWED:
+        return f"This address doesn't take {request.method}. /openapi.json says what it takes."
+    if status == HTTPStatus.NOT_FOUND:
+        return "There is nothing at this address. /openapi.json lists what there is."
+    return None
+
+
+def _validation(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    errors = [
-        FieldProblem(field=".".join(str(part) for part in item["loc"]), message=item["msg"])
-        for item in error.errors()
-    ]
+    errors = [_field(item, request) for item in error.errors()]
     return problem_response(
         422,
         "invalid_parameters",
@@ -141,6 +149,22 @@ def _validation(_: Request, error: Exception) -> JSONResponse:
         "Correct the fields listed in 'errors' and send the request again.",
         errors=errors,
     )
+
+
+def _field(item: Mapping[str, Any], request: Request) -> FieldProblem:
+    """What is at fault, in words that say what to send instead."""
+    place = [str(part) for part in item["loc"]]
+    message = str(item["msg"]).removeprefix("Value error, ")
+    if item["type"] == "json_invalid":
+        place, message = (
+            place[:1],
+            f"This is no JSON: {item['ctx']['error']} at character {place[-1]}.",
+        )
+    elif place == ["body"] and item["type"] in {"missing", "model_attributes_type"}:
+        message = "Send a JSON object."
+        if "json" not in request.headers.get("content-type", ""):
+            message = "Send a JSON object, with the header 'Content-Type: application/json'."
+    return FieldProblem(field=".".join(place), message=message)
 
 
 def _unstorable(request: Request, error: Exception) -> JSONResponse:

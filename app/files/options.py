@@ -56,7 +56,7 @@ def parse_variants(text: str) -> list[VariantSpec]:
         place = ".".join(map(str, first["loc"]))
         raise Unprocessable(
             f'\'variants\' must be a JSON list such as [{{"name": "thumb", "width": 320, "height": 320}}]; '
-            f"{place or 'it'}: {first['msg']}",
+            f"{place or 'the list'}: {first['msg'].removeprefix('Value error, ')}",
             code="invalid_variants",
         ) from None
 

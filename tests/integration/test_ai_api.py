@@ -126,7 +126,10 @@ def test_the_month_is_shown_with_its_budget(
     assert [Decimal(seen[name]) for name in ("budget", "spent", "left")] == [
         Decimal("2.5"), cost, Decimal("2.5") - cost,
     ]  # fmt: skip
+    assert seen["budget"] == "2.5"
+    assert "E" not in seen["spent"] + line["cost"], "no exponents"
     assert api.get("/v1/ai/usage?month=2020-02-17").json()["items"] == []
+    assert api.get("/v1/ai/usage?month=2020-02").json()["month"] == "2020-02-01"
     assert_problem(api.get("/v1/ai/usage?month=May"), 422, "invalid_parameters")
 
 

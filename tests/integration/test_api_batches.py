@@ -49,6 +49,11 @@ def test_a_batch_shows_its_progress(api: httpx.Client, engine: Engine, tenant: C
     assert {job["batch_id"] for job in of_it} == {str(batch)}
 
 
+def test_one_that_had_no_jobs_is_done(api: httpx.Client, engine: Engine, tenant: Customer) -> None:
+    shown = api.get(f"/v1/batches/{make(engine, tenant, 0)}").json()
+    assert (shown["state"], shown["progress"]["percent"]) == ("succeeded", 100.0)
+
+
 def test_batches_come_page_by_page(api: httpx.Client, engine: Engine, tenant: Customer) -> None:
     made = [str(make(engine, tenant, 1)) for _ in range(3)]
     first = api.get("/v1/batches", params={"limit": 2}).json()

@@ -147,6 +147,7 @@ def test_a_content_type_that_is_not_taken(api: httpx.Client) -> None:
 def test_a_type_is_found_by_content(api: httpx.Client, data: bytes, name: str) -> None:
     answer = post(api, data, filename="no-extension")
     assert answer.json()["type"] == name
+    assert post(api, data, filename="").json()["filename"] == "upload"
 
 
 class TestLimits:

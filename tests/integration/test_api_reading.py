@@ -123,6 +123,38 @@ def test_what_is_not_there_or_not_the_tenants_own_is_not_found(
         assert api.get(collection).json() == {"items": [], "next_cursor": None}
 
 
+@pytest.mark.parametrize(
+    ("content", "content_type", "field", "said"),
+    [
+        ('{"kind": "x"}', "application/x-www-form-urlencoded", "body", "Content-Type: application/json"),
+        ("", "application/json", "body", "Send a JSON object."),
+        ("[]", "application/json", "body", "Send a JSON object."),
+        ("{bad", "application/json", "body", "character 1"),
+        ('{"kind": "x", "run_at": "2026-01-01T00:00:00"}', "application/json", "body.run_at", "timezone"),
+        ('{"kind": "x", "payload": {}, "unique_key": "\\u0000"}', "application/json", "body.unique_key", "Leave out"),
+    ],
+)  # fmt: skip
+def test_a_body_at_fault_is_told_what_to_be(
+    api: httpx.Client, content: str, content_type: str, field: str, said: str
+) -> None:
+    answer = api.post("/v1/jobs", content=content, headers={"Content-Type": content_type})
+    assert_problem(answer, 422, "invalid_parameters")
+    (error,) = answer.json()["errors"]
+    assert error["field"] == field
+    assert said in error["message"]
+    assert "Value error" not in error["message"]
+
+
+def test_a_wrong_address_or_method_says_where_to_look(api: httpx.Client) -> None:
+    for answer, status, code in (
+        (api.get("/v1/nothing"), 404, "not_found"),
+        (api.put("/v1/jobs", json={}), 405, "method_not_allowed"),
+    ):
+        assert_problem(answer, status, code)
+        assert "/openapi.json" in answer.json()["detail"]
+    assert api.get("/openapi.json").status_code == 200
+
+
 PATHS = ["/v1/imports", "/v1/jobs", "/v1/contacts", f"/v1/jobs/{UUID(int=1)}"]
 
 
