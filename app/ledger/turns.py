@@ -252,16 +252,7 @@ def share_out(
     Where all are seen each gets its weight as often as there is room for all. What is left, or all of the room where
     there are more, is dealt out in the lap: a turn is as many jobs as the tenant's weight, times the lap's run.
     """
-    turns: list[Turn] = []
-    ready: list[tuple[UUID, int, int | None]] = []
-    for tenant in _candidates(lap, seen, rules, held):
-        plan = plans.get(tenant)
-        weight, limit = rules.weight(tenant, plan), rules.max_running(tenant, plan)
-        free = None if limit is None else limit - quota.running.get(tenant, 0)
-        if free is None or free > 0:
-            ready.append((tenant, weight, free))
-        else:
-            turns.append(Turn(tenant_id=tenant, share=0, weight=weight, curbed=limit != 0))
+    ready, turns = _by_limit(_candidates(lap, seen, rules, held), plans, rules, quota)
     ready = ready if seen.whole else ready[: lap.tenants_for(room)]
     run = 1 if seen.whole else room // lap.tenants_for(room)
     every = room // sum(weight for _, weight, _ in ready) if ready and seen.whole else 0
@@ -289,6 +280,23 @@ def share_out(
             )
         )
     return turns
+
+
+def _by_limit(
+    tenants: list[UUID], plans: Mapping[UUID, str], rules: Rules, quota: Quota
+) -> tuple[list[tuple[UUID, int, int | None]], list[Turn]]:
+    """Those below their limit, with their weight and what they may have yet; and the turns of the others."""
+    ready: list[tuple[UUID, int, int | None]] = []
+    turns: list[Turn] = []
+    for tenant in tenants:
+        plan = plans.get(tenant)
+        weight, limit = rules.weight(tenant, plan), rules.max_running(tenant, plan)
+        free = None if limit is None else limit - quota.running.get(tenant, 0)
+        if free is None or free > 0:
+            ready.append((tenant, weight, free))
+        else:
+            turns.append(Turn(tenant_id=tenant, share=0, weight=weight, curbed=limit != 0))
+    return ready, turns
 
 
 def _candidates(lap: Lap, seen: Seen, rules: Rules, held: Container[str]) -> list[UUID]:
