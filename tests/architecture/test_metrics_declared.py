@@ -30,8 +30,15 @@ SERIES: dict[str, Metric] = {
     for metric in ALL
     for ending in (("_bucket", "_sum", "_count") if metric.type is Type.HISTOGRAM else ("",))
 }
-SCRAPED = {"job", "instance"}
-"""What Prometheus itself adds."""
+ENVIRONMENT = "namespace"
+SCRAPED = {"job", "instance", ENVIRONMENT}
+"""What Prometheus itself adds; the environment where there are several: docs/deploy-with-kubernetes.md."""
+LIMITS = {name for name in RECORDS if "_limit:" in name}
+"""For all environments."""
+DASHBOARDS = {
+    path.stem: json.loads(path.read_text())
+    for path in sorted((ROOT / "infra" / "grafana" / "dashboards").glob("*.json"))
+}
 OTHERS: dict[str, set[str]] = {
     "up": set(),
     "ALERTS": {"alertname", "alertstate", "severity"},
@@ -57,10 +64,10 @@ def expressions() -> Iterator[tuple[str, str]]:
     """Where it stands, and what is asked for."""
     for rule in RULES:
         yield rule.get("alert") or rule["record"], rule["expr"]
-    for path in sorted((ROOT / "infra" / "grafana" / "dashboards").glob("*.json")):
-        for panel in json.loads(path.read_text())["panels"]:
+    for name, dashboard in DASHBOARDS.items():
+        for panel in dashboard["panels"]:
             for target in panel.get("targets", ()):
-                yield f"{path.stem}: {panel['title']}", target["expr"]
+                yield f"{name}: {panel['title']}", target["expr"]
     for page in sorted((ROOT / "docs" / "runbooks").glob("*.md")):
         for block in re.findall(r"```promql\n(.*?)```", page.read_text(), re.DOTALL):
             for line in block.splitlines():
@@ -87,7 +94,9 @@ def labels_of(name: str) -> set[str]:
     if name in RECORDS:
         made = [rule for rule in RULES if rule.get("record") == name]
         own = {label for rule in made for label in rule.get("labels", ())}
-        return own | {label for rule in made for label in promql.grouping_labels(rule["expr"])}
+        own |= {label for rule in made for label in promql.grouping_labels(rule["expr"])}
+        of_others = {each for rule in made for each in promql.series(rule["expr"]) & RECORDS}
+        return own.union(*(labels_of(each) for each in of_others))
     return OTHERS.get(name, set()) | SCRAPED
 
 
@@ -127,13 +136,69 @@ def test_expressions_ask_for_series_and_labels_that_there_are(where: str, expres
     known = {*SERIES, *RECORDS, *OTHERS}
     assert asked <= known, asked - known
     labels = {label for name in asked for label in labels_of(name)}
-    if where.startswith("worker-"):
-        labels.add(
-            "namespace"
-        )  # of the pods that Prometheus scrapes in a cluster: docs/deploy-with-kubernetes.md
     assert promql.grouping_labels(expression) <= labels, where
     for metric, label, _ in promql.matchers(expression):
         assert label in labels_of(metric), (where, metric, label)
+
+
+@pytest.mark.parametrize(("where", "expression"), EXPRESSIONS)
+def test_expressions_keep_environments_apart(where: str, expression: str) -> None:
+    """Whatever is added up, compared or joined is of one environment; limits are for all of them."""
+    if where in LIMITS:
+        assert re.fullmatch(r"vector\([\d.]+\)", expression)
+    elif where == "millrace:environment:known":
+        known, nameless = expression.split(" or ")
+        assert not promql.loses(known, ENVIRONMENT)
+        assert nameless == "on () vector(1)"
+    else:
+        assert not promql.loses(expression, ENVIRONMENT, everywhere=LIMITS), where
+
+
+def test_an_expression_that_mixes_environments_is_noticed() -> None:
+    for wrong in (
+        "sum(up)",
+        "max by (queue) (up)",
+        'sum(up{a="by (namespace)"})',
+        "sum without (job) (up)",
+        "absent(up == 1)",
+        "up > ignoring (job) up",
+        "up and on (job) up",
+        "up and on () up",
+        "up > scalar(up)",
+    ):
+        assert promql.loses(wrong, ENVIRONMENT, everywhere=LIMITS), wrong
+    for right in (
+        "topk by (namespace, job) (3, up > on (queue) group_left millrace:lag_limit:seconds)",
+        "group by (namespace) (up) unless on (namespace, job) up  # count",
+    ):
+        assert not promql.loses(right, ENVIRONMENT, everywhere=LIMITS), right
+
+
+def test_no_rule_sets_the_environment() -> None:
+    assert not [rule for rule in RULES if ENVIRONMENT in rule.get("labels", {})]
+
+
+@pytest.mark.parametrize("name", sorted(DASHBOARDS))
+def test_a_dashboard_shows_the_environments_that_are_chosen_and_names_them(name: str) -> None:
+    """All is also those without a name."""
+    dashboard = DASHBOARDS[name]
+    chosen = f'{ENVIRONMENT}=~"${ENVIRONMENT}"'
+    variables = dashboard["templating"]["list"]
+    first = variables[0]
+    assert first["name"] == ENVIRONMENT
+    assert first["query"]["query"] == f"label_values(millrace:environment:known, {ENVIRONMENT})"
+    assert (first["multi"], first["includeAll"], first["allValue"]) == (True, True, ".*")
+    assert first["current"]["value"] == ["$__all"]
+    queries = [each["query"]["query"] for each in variables[1:]]
+    asked = [query.removeprefix("label_values(").rpartition(",")[0] for query in queries]
+    asked += [each["expr"] for each in dashboard["annotations"]["list"]]
+    for panel in dashboard["panels"]:
+        for target in panel["targets"]:
+            asked.append(target["expr"])
+            assert panel["type"] == "table" or f"{{{{{ENVIRONMENT}}}}}" in target["legendFormat"]
+    assert asked
+    for expression in asked:
+        assert not promql.unmatched(expression, chosen), expression
 
 
 def test_values_of_labels_are_those_of_the_code() -> None:

@@ -78,6 +78,7 @@ def ask_all(stage: Stage) -> dict[str, Any]:
             for target in panel["targets"]:
                 query = target["expr"].replace("$__rate_interval", "5m")
                 query = query.replace("$queue", "low").replace("$kind", "report.daily")
+                query = query.replace("$namespace", ".*")  # All
                 asked += 1
                 try:
                     answer = stage.watcher.query(query)

@@ -1,7 +1,7 @@
 """Which series an expression of Prometheus's asks for, and by which labels: enough of the language for ours."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 WORDS = frozenset(
     [
@@ -24,7 +24,7 @@ WORDS = frozenset(
         "rate",
         "increase",
         "deriv",
-        "absent",
+        "last_over_time",
         "vector",
         "scalar",
         "time",
@@ -33,6 +33,7 @@ WORDS = frozenset(
         "histogram_quantile",
         "label_replace",
         "topk",
+        "group",
         "inf",
         "nan",
     ]
@@ -41,6 +42,15 @@ _STRING = re.compile(r""""(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'""")
 _GROUPING = re.compile(r"\b(?:by|on|ignoring|without|group_left|group_right)\s*\(([^)]*)\)")
 _MATCHERS = re.compile(r"([A-Za-z_:][\w:]*)?\s*\{([^}]*)\}")
 _NAME = re.compile(r"(?<![\w:.$])[A-Za-z_:][\w:]*")
+_SELECTOR = re.compile(r"(?<![\w:.$])([A-Za-z_:][\w:]*)(\{[^}]*\})?")
+_AGGREGATION = re.compile(
+    r"\b(?:sum|max|min|avg|count|group|topk|bottomk|quantile|stddev|stdvar|count_values)\b"
+    r"(?:\s*by\s*\(([^)]*)\))?"
+)
+_JOIN = re.compile(
+    r"\bon\s*\(([^)]*)\)\s*(?:(?:group_left|group_right)\b\s*(?:\(\s*\))?)?\s*([\w:]*)"
+)
+_LOSES_LABELS = re.compile(r"\b(?:without|ignoring|absent|absent_over_time|scalar)\b")
 
 
 def grouping_labels(expression: str) -> set[str]:
@@ -68,3 +78,33 @@ def series(expression: str) -> set[str]:
     bare = re.sub(r"\[[^\]]*\]", "", bare)
     bare = re.sub(r"#.*", "", bare)
     return {name for name in _NAME.findall(bare) if name not in WORDS}
+
+
+def loses(expression: str, label: str, *, everywhere: Collection[str] = ()) -> list[str]:
+    """What in it forgets the label: series that have it come out without it, or meet those of another value of it.
+    `everywhere` are series that don't have it, and are compared with all.
+    """
+    bare = re.sub(r"\{[^}]*\}", "", _STRING.sub('""', re.sub(r"#.*", "", expression)))
+    return [
+        *(each[0] for each in _LOSES_LABELS.finditer(bare)),
+        *(each[0] for each in _AGGREGATION.finditer(bare) if label not in _names(each[1] or "")),
+        *(
+            each[0]
+            for each in _JOIN.finditer(bare)
+            if label not in _names(each[1]) and each[2] not in everywhere
+        ),
+    ]
+
+
+def unmatched(expression: str, matcher: str) -> list[str]:
+    """The series that it asks for without this matcher."""
+    bare = re.sub(r"\[[^\]]*\]", "", _GROUPING.sub("", expression))
+    return [
+        name
+        for name, inside in _SELECTOR.findall(bare)
+        if name not in WORDS and matcher not in inside
+    ]
+
+
+def _names(inside: str) -> set[str]:
+    return {name.strip() for name in inside.split(",")}

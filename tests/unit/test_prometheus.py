@@ -18,6 +18,7 @@ ALERTS = {
     for group in yaml.safe_load((FOLDER / "alerts.yml").read_text())["groups"]
     for rule in group["rules"]
 }
+WHERE = "{{ with $labels.namespace }}{{ . }}: {{ end }}"
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +62,7 @@ def test_each_alert_has_a_test() -> None:
 def test_each_alert_says_how_bad_it_is_and_where_to_read_on(name: str) -> None:
     rule = ALERTS[name]
     assert rule["labels"]["severity"] in {"page", "ticket"}
-    assert rule["annotations"]["summary"]
+    assert rule["annotations"]["summary"].startswith(WHERE)
     assert rule["for"], "one bad sample is no reason to call anybody"
     page = ROOT / rule["annotations"]["runbook_url"]
     assert page.read_text().startswith(f"# {name}\n")
@@ -79,6 +80,8 @@ def test_alertmanager_names_alerts_and_severities_that_there_are() -> None:
         assert pattern, matcher
         matched = {name for name in ALERTS if re.fullmatch(pattern[1], name)}
         assert len(matched) == pattern[1].count("|") + 1, matcher
+    assert "namespace" in facts["route"]["group_by"]
+    assert all("namespace" in rule["equal"] for rule in facts["inhibit_rules"])
     routed = {matcher for route in facts["route"]["routes"] for matcher in route["matchers"]}
     severities = {rule["labels"]["severity"] for rule in ALERTS.values()}
     assert routed == {f'severity="{severity}"' for severity in severities}
