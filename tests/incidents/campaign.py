@@ -60,8 +60,9 @@ def run_all(
     say: Callable[[str], None],
     photograph: Callable[[Incident], str],
 ) -> list[Record]:
-    """In the order given; an incident begins when no alert of the one before is left."""
+    """In the order given; an incident begins when no alert of the start or of the one before is left."""
     records = []
+    _quiet(stage)
     for one in incidents:
         say(f"{one.name}: {one.fault}")
         record = _begin(one)
