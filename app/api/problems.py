@@ -22,6 +22,7 @@ log = structlog.get_logger()
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 5
+UNSTORABLE = "The request has text in it that can't be kept, such as a NUL character. Remove it."
 BUSY = frozenset({"40001", "40P01", "55P03"})
 """PostgreSQL's words for: can't be serialized, deadlock, a lock that was waited for too long."""
 
@@ -141,7 +142,7 @@ def _said(status: int, request: Request) -> str | None:
 
 def _validation(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    errors = [_field(item, request) for item in error.errors()]
+    errors = [field_problem(item, request) for item in error.errors()]
     return problem_response(
         422,
         "invalid_parameters",
@@ -151,7 +152,7 @@ def _validation(request: Request, error: Exception) -> JSONResponse:
     )
 
 
-def _field(item: Mapping[str, Any], request: Request) -> FieldProblem:
+def field_problem(item: Mapping[str, Any], request: Request) -> FieldProblem:
     """What is at fault, in words that say what to send instead."""
     place = [str(part) for part in item["loc"]]
     message = str(item["msg"]).removeprefix("Value error, ")
@@ -174,7 +175,7 @@ def _unstorable(request: Request, error: Exception) -> JSONResponse:
         422,
         "invalid_text",
         "Can't be processed",
-        "The request has text in it that can't be kept, such as a NUL character. Remove it.",
+        UNSTORABLE,
     )
 
 

@@ -66,8 +66,9 @@ def page(
 
 
 def to_sign_in(request: Request) -> Response:
-    """Sign in first, and come back here."""
-    return redirect(f"/console/sign-in?next={request.url.path}")
+    """Sign in first, and come back here; where a form was sent, to the beginning: nothing is there to be looked at."""
+    wish = request.url.path if request.method == "GET" else HOME
+    return redirect(f"/console/sign-in?next={wish}")
 
 
 def redirect(path: str) -> Response:

@@ -22,6 +22,7 @@ from app.console import (
     webhooks,
 )
 from app.console.pages import HOME, OVERVIEW, assets, redirect
+from app.console.visit import trouble
 
 OPERATORS = (
     overview,
@@ -59,3 +60,11 @@ def home(request: Request, engine: EngineDep) -> Response:
 def static(version: str, name: str) -> Response:
     """A style, script or font."""
     return assets().answer(version, name)
+
+
+@router.get("/{rest:path}")
+def nothing(rest: str, request: Request) -> Response:
+    """Whatever isn't above, for people."""
+    if not rest:
+        return redirect("/console")
+    return trouble(request, 404, "Not found", f"The console has no page /console/{rest}.")

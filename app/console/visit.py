@@ -10,11 +10,11 @@ from uuid import UUID
 from fastapi import Depends, Form, Request, Response
 from fastapi.exceptions import RequestValidationError
 from sqlalchemy import Connection
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DataError, OperationalError
 
 from app.api.bodies import BoundedRoute
 from app.api.browser import check_csrf, check_origin, load_session, token_of
-from app.api.problems import BUSY
+from app.api.problems import BUSY, UNSTORABLE, field_problem
 from app.api.request_id import request_id
 from app.api.session import EngineDep
 from app.console.pages import page, redirect, to_sign_in
@@ -103,9 +103,14 @@ class ConsoleRoute(BoundedRoute):
                     raise
                 words = "Somebody else is changing the same thing. Try again in a moment."
                 return trouble(request, 503, "Busy", words)
+            except DataError:
+                return trouble(request, 422, "Can't be processed", UNSTORABLE)
             except RequestValidationError as error:
-                fields = ", ".join(str(one["loc"][-1]) for one in error.errors())
-                return trouble(request, 422, "Can't be processed", f"Correct this: {fields}.")
+                faults = [field_problem(one, request) for one in error.errors()]
+                words = ". ".join(
+                    f"{one.field.rpartition('.')[2]}: {one.message.rstrip('.')}" for one in faults
+                )
+                return trouble(request, 422, "Can't be processed", f"Correct this. {words}.")
 
         return answered
 

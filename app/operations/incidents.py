@@ -5,7 +5,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from app.ledger import incidents
+from app.ledger import incidents, letters
 from app.ledger.aftermath import Aftermaths
 from app.ledger.contract import Catalog
 from app.ledger.replay import MAX_JOBS, DeadFilter, Discarded, Replayed
@@ -31,9 +31,10 @@ def replay(
     delay: float = 0.0,
 ) -> tuple[Replayed, UUID | None]:
     """As `app.ledger.replay.replay`, and the entry in the audit log; None for a dry run, which changes
-    nothing. Raises Forbidden, and Unprocessable without a reason.
+    nothing. Raises Forbidden, NotFound for an incident that isn't, and Unprocessable without a reason.
     """
     actor.require(Role.OPERATOR)
+    _check_there(tx, chosen)
     answer = run_again(
         tx,
         catalog,
@@ -67,6 +68,7 @@ def discard(
     where their tenants read it. Otherwise as above.
     """
     actor.require(Role.ADMIN)
+    _check_there(tx, chosen)
     said = reason if dry_run else checked_reason(reason)
     answer = close(tx, chosen, reason=said, dry_run=dry_run)
     if dry_run:
@@ -74,6 +76,12 @@ def discard(
     facts = {"discarded": answer.number, "more": answer.more, **_chosen_words(chosen)}
     entry = record(tx, actor, "dead_letters.discard", _thing(chosen), reason=reason, facts=facts)
     return answer, entry
+
+
+def _check_there(tx: Connection, chosen: DeadFilter) -> None:
+    """Raises NotFound for an incident that isn't: nothing done to it would look like done."""
+    if chosen.incident_id is not None:
+        letters.incident(tx, chosen.incident_id)
 
 
 def resolve(tx: Connection, actor: Actor, incident_id: UUID, *, note: str) -> UUID:

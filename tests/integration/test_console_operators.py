@@ -74,7 +74,8 @@ class TestTheDoor:
         with web.client(None) as visitor:
             answer = visitor.get("/console/incidents")
             assert answer.headers["location"] == "/console/sign-in?next=/console/incidents"
-            assert visitor.post("/console/jobs/x/cancel").status_code == 303
+            sent = visitor.post("/console/jobs/x/cancel")
+            assert sent.headers["location"] == "/console/sign-in?next=/console/imports"
 
     def test_the_end_of_the_key_is_the_end_of_the_session(self, team: Team, engine: Engine) -> None:
         admin, viewer = team[Role.ADMIN], team[Role.VIEWER]
@@ -192,11 +193,28 @@ class TestForms:
         assert job_facts(engine, job_id).state == "scheduled"
 
     def test_what_is_not_there_is_a_page_that_says_so(self, team: Team) -> None:
-        for path in ("jobs/x", f"jobs/{'0' * 32}", "incidents/x", "incidents/x/replay"):
+        nobody = f"incidents/{'0' * 32}"
+        for path in (
+            "jobs/x",
+            f"jobs/{'0' * 32}",
+            "incidents/x",
+            "incidents/x/replay",
+            "nope",
+            "a/b",
+        ):
             answer = team[Role.ADMIN].client.get(f"/console/{path}")
             assert answer.status_code == 404, path
             assert "<h1>Not found</h1>" in answer.text
-        assert team[Role.ADMIN].act("/console/jobs/x/cancel").status_code == 404
+        for deed in ("jobs/x/cancel", f"{nobody}/replay", f"{nobody}/discard", f"{nobody}/resolve"):
+            assert team[Role.ADMIN].act(f"/console/{deed}").status_code == 404, deed
+        assert team[Role.ADMIN].client.get("/console/").headers["location"].endswith("/console")
+
+    def test_what_is_wrong_with_a_field_is_said(self, team: Team) -> None:
+        operator = team[Role.OPERATOR].client
+        for query, said in (("q=" + "x" * 5000, "q: String should have at most"), ("q=%00", "NUL")):
+            answer = operator.get(f"/console/jobs?{query}")
+            assert (answer.status_code, said in answer.text) == (422, True)
+            assert "<h1>" in answer.text
 
 
 class TestAudit:
