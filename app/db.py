@@ -28,7 +28,7 @@ from sqlalchemy import (
     event,
     make_url,
 )
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from app import driver
 from app.settings import Settings
@@ -78,7 +78,7 @@ def make_engine(
     event.listen(
         engine, "do_connect", _connect if settings.otlp_endpoint is None else _connect_traced
     )
-    event.listen(engine, "handle_error", _give_up_stale)
+    event.listen(engine, "handle_error", _give_up_stale, retval=True)
     return engine
 
 
@@ -91,9 +91,18 @@ def _is_stale(error: BaseException | None) -> bool:
     return isinstance(error, _STALE)
 
 
-def _give_up_stale(context: ExceptionContext) -> None:
-    """A new connection has none of that; SQLAlchemy makes one in place of each that it calls disconnected."""
-    context.is_disconnect = context.is_disconnect or _is_stale(context.original_exception)
+def _give_up_stale(context: ExceptionContext) -> OperationalError | None:
+    """A new connection has none of that; SQLAlchemy makes one in place of each that it calls disconnected. Whoever asked is
+    told what it is told of a lost connection: that it may ask again.
+    """
+    if not _is_stale(context.original_exception):
+        return None
+    context.is_disconnect = True
+    return _lost(str(context.statement), context.original_exception)
+
+
+def _lost(statement: str, error: BaseException) -> OperationalError:
+    return OperationalError(statement, None, error, connection_invalidated=True)
 
 
 def _connect(
@@ -273,6 +282,8 @@ def _translated(tx: Connection, statement: TextClause) -> Iterator[None]:
         lost = driver_connection(tx).closed or _is_stale(error)
         if lost:
             tx.invalidate(error)
+        if _is_stale(error):
+            raise _lost(statement.text, error) from error
         raise DBAPIError.instance(
             statement.text, None, error, psycopg.Error, connection_invalidated=lost
         ) from error

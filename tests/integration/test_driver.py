@@ -145,7 +145,7 @@ def demote(engine: Engine, one: Engine) -> None:
     with one.connect() as tx:
         driver_connection(tx).execute("SET default_transaction_read_only = on")
         driver_connection(tx).commit()
-        with pytest.raises(DBAPIError, match="read-only"):
+        with pytest.raises(OperationalError, match="read-only"):
             tx.execute(text("INSERT INTO stale VALUES (1)"))
 
 

@@ -100,6 +100,12 @@ class Servers:
         finally:
             self._allow(database, "true")
 
+    def make_read_only(self, database: str, *, wanted: bool) -> None:
+        """Whether it refuses writes, as a standby does; whoever was in is thrown out."""
+        statement = sql.SQL("ALTER DATABASE {} SET default_transaction_read_only = {}")
+        self.databases.run(statement.format(sql.Identifier(database), sql.Literal(wanted)))
+        self.databases.end_sessions(database)
+
     def rabbitmqctl(self, *words: str) -> str:
         """Raises CalledProcessError; takes about a second."""
         done = subprocess.run(
