@@ -55,14 +55,14 @@ ADMIT = text("""
             WINDOW line AS (ORDER BY first.priority, first.run_at, first.job_id)
         ) next
         WHERE next.at_once <= next.most
-          AND NOT EXISTS (
-              SELECT FROM outbox o
-              WHERE o.ready AND o.tenant_id = keys.tenant_id
-                AND o.concurrency_key = keys.concurrency_key AND o.concurrency_limit < next.at_once)
-          AND NOT EXISTS (
-              SELECT FROM in_flight f JOIN jobs j ON j.id = f.job_id
-              WHERE f.tenant_id = keys.tenant_id AND f.concurrency_key = keys.concurrency_key
-                AND j.concurrency_limit < next.at_once)
+          AND next.at_once <= coalesce(
+              (SELECT min(o.concurrency_limit) FROM outbox o
+               WHERE o.ready AND o.tenant_id = keys.tenant_id
+                 AND o.concurrency_key = keys.concurrency_key), next.at_once)
+          AND next.at_once <= coalesce(
+              (SELECT min(j.concurrency_limit) FROM in_flight f JOIN jobs j ON j.id = f.job_id
+               WHERE f.tenant_id = keys.tenant_id
+                 AND f.concurrency_key = keys.concurrency_key), next.at_once)
     ), free AS MATERIALIZED (
         SELECT o.job_id FROM chosen JOIN outbox o USING (job_id)
         WHERE o.parked FOR UPDATE OF o SKIP LOCKED

@@ -41,6 +41,11 @@ _HELD_KEYS = text("""
     SELECT id, tenant_id, queue, run_at, true, kind, concurrency_key, 1, in_order FROM job
     WHERE state = 'scheduled'
 """)
+_READY = text("""
+    INSERT INTO outbox (job_id, tenant_id, queue, run_at, ready, kind, concurrency_key, concurrency_limit)
+    SELECT uuidv7(), uuidv7(), 'default', clock_timestamp(), true, 'test.keyed', 'its own', 1
+    FROM generate_series(1, :jobs)
+""")
 
 
 @pytest.fixture
@@ -85,6 +90,22 @@ def test_jobs_that_wait_for_a_key_are_not_looked_at(tx: Connection) -> None:
         text("SELECT count(*) FROM outbox WHERE ready AND concurrency_key IS NOT NULL")
     ).scalar_one()
     assert admitted == 1  # the eighth runs in order, and the first in its line still runs
+
+
+def test_who_is_let_in_is_found_by_its_key_whatever_the_statistics_say(engine: Engine) -> None:
+    """They are of a time when nothing was ready: a way to look through all that is seemed cheap."""
+    with engine.begin() as made:
+        made.execute(_HELD_KEYS, {"keys": 100, "parked": 5, "tenant_id": BUSY})
+        made.execute(text("DELETE FROM in_flight"))
+    with engine.begin() as made:
+        made.execute(text("ANALYZE outbox, jobs, in_flight, key_lines"))
+        made.execute(_READY, {"jobs": MOST_ROWS})
+    with engine.connect() as tx:
+        take_due(tx, batch=1)
+        keys = [{"tenant_id": str(BUSY), "concurrency_key": f"key {n}"} for n in range(1, 101)]
+        for node in analyze(tx, ADMIT, {"keys": json.dumps(keys)}):
+            assert touched(node) < MOST_ROWS, node
+        tx.rollback()
 
 
 def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
