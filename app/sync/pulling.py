@@ -95,9 +95,9 @@ def deleted_there(tx: Connection, work: Work, link: Link, local: Local | None) -
     if local is None:
         links.drop(tx, link)
         return "unchanged"
+    if link.gone:  # left alone, also where deletions have been mirrored since
+        return "unchanged"
     if work.deletes == "keep":
-        if link.gone:
-            return "unchanged"
         links.put(tx, work, [replace(link, gone=True, pending=None)])
         return "kept"
     links.drop(tx, link)

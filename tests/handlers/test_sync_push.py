@@ -198,6 +198,18 @@ class TestDeletionsKept:
         assert crm.changes == []
         assert not crm.of(ADA).deleted
 
+    def test_what_was_kept_stays_when_later_ones_are_mirrored(self, sync: Sync, crm: Crm) -> None:
+        """A sweep lists the deletions of the last minutes again."""
+        crm.add(BOB)
+        twins(sync, crm)
+        crm.remove(crm.of(BOB))
+        assert sync.run().counts["kept"] == 1
+        sync.change(deletes="mirror")
+        crm.remove(crm.of(ADA))
+        assert sync.run().counts["deleted"] == 1
+        assert sync.emails() == [BOB]
+        assert crm.changes == []
+
 
 class TestDeletionsMirrored:
     @pytest.fixture
