@@ -116,6 +116,17 @@ def test_one_transaction_fails_where_somebody_else_had_the_server_forget(
     assert rows(engine, owner) == ["a", "b"]
 
 
+def test_a_connection_that_was_ended_meanwhile_is_replaced(engine: Engine, one: Engine) -> None:
+    """By a server that restarts, or a pooler that is replaced: nobody's call is lost by that."""
+    with one.connect() as tx:
+        before = driver_connection(tx).info.backend_pid
+    with engine.begin() as tx:
+        ended = text("SELECT pg_terminate_backend(:pid, 5000)")
+        assert tx.execute(ended, {"pid": before}).scalar_one() is True
+    with one.connect() as tx:
+        assert tx.execute(text("SELECT pg_backend_pid()")).scalar_one() != before
+
+
 STALE_ROWS = text("SELECT * FROM stale")
 
 
