@@ -215,6 +215,10 @@ def test_every_process_has_the_time_that_it_takes_to_end(overlay: str) -> None:
     assert settings.worker_drain_seconds >= longest, "or a pool that shrinks uses its attempts up"
     assert graces["web"] >= settings.web_drain_seconds + GRACE_SECONDS + 10
     assert graces["dispatcher"] >= 30
+    (pooler,) = (one for name, _, one in pods(overlay) if name == "pgbouncer")
+    noticed = pooler["lifecycle"]["preStop"]["sleep"]["seconds"]
+    assert noticed >= 10, "until no Service leads to it any more"
+    assert graces["pgbouncer"] >= noticed + 60
     readiness = {name: one["readinessProbe"] for name, _, one in pods(overlay) if name == "web"}
     probe = readiness["web"]
     assert probe["periodSeconds"] * probe["failureThreshold"] <= settings.web_drain_seconds
