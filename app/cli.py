@@ -115,7 +115,9 @@ def create_tenant(
     name: str,
     email: Annotated[str, typer.Option(help="Where notifications go.")],
     timezone: Annotated[str, typer.Option(help="Where its days begin (IANA).")] = "UTC",
-    trial_days: Annotated[int | None, typer.Option(min=0, help="On trial for so long.")] = None,
+    trial_days: Annotated[
+        int | None, typer.Option(min=0, max=3650, help="On trial for so long.")
+    ] = None,
     if_missing: Annotated[bool, typer.Option(help="Return it if it is there.")] = False,
     welcome: Annotated[bool, typer.Option(help="Greet it by mail.")] = True,
     reason: Why = BY_COMMAND,

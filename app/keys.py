@@ -29,6 +29,7 @@ from app.roles import Role
 
 PREFIX = "mr_"
 MAX_LISTED = 500
+MAX_NAME = 255
 
 
 class KeyInForce(NamedTuple):
@@ -60,7 +61,8 @@ def create_tenant(
     timezone: str = "UTC",
     trial_days: int | None = None,
 ) -> UUID:
-    """A new tenant, on trial for `trial_days` if given. Raises Unprocessable when the name is taken."""
+    """A new tenant, on trial for `trial_days` if given. Raises Unprocessable when the name is taken, or none."""
+    _check_name(name)
     trial = {} if trial_days is None else {"plan": "trial", "trial_ends_at": _in_days(trial_days)}
     created: UUID | None = tx.execute(
         upsert(Tenant)
@@ -71,6 +73,21 @@ def create_tenant(
     if created is None:
         raise Unprocessable(f"There is a tenant called {name!r} already.", code="tenant_exists")
     return created
+
+
+def _check_name(name: str) -> None:
+    """A name stands in lines, in tables and in commands, beside ids."""
+    with suppress(ValueError):
+        UUID(name)
+        raise Unprocessable(
+            f"{name!r} is an id. Give the tenant another name.", code="invalid_name"
+        )
+    if not (name.isprintable() and name == name.strip() and 0 < len(name) <= MAX_NAME):
+        raise Unprocessable(
+            f"{name[:MAX_NAME]!r} is no name for a tenant. Give 1 to {MAX_NAME} characters, without line breaks "
+            "and without spaces at its ends.",
+            code="invalid_name",
+        )
 
 
 def find_tenant(tx: Connection, name_or_id: str) -> UUID:

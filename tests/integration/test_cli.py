@@ -64,6 +64,9 @@ def test_keys_are_listed_and_none_of_them_is_shown(run: Run, tenant: Customer) -
     ("words", "says"),
     [
         (("tenants", "create", "acme", "--email", "nobody"), "is no e-mail address"),
+        (("tenants", "create", "", "--email", "a@example.com"), "is no name for a tenant"),
+        (("tenants", "create", "a\nb", "--email", "a@example.com"), "is no name for a tenant"),
+        (("tenants", "create", "0" * 32, "--email", "a@example.com"), "is an id"),
         (("keys", "create", "nobody"), "There is no tenant 'nobody'"),
     ],
 )
