@@ -30,6 +30,7 @@ _SETTINGS = text("""
                               'enable_hashjoin', 'jit']) AS name)
 """)
 # Not clock_timestamp(), which can't end a scan of the index: it may be another time at each row.
+# The words are an array: joined to their table they may be looked for anew for each of its rows, and then all are taken.
 # With the rules in the same round trip. What has a concurrency key is parked: `admit` lets it in.
 READY = text(f"""
     WITH due AS MATERIALIZED (
@@ -46,9 +47,9 @@ READY = text(f"""
         WHERE outbox.job_id = due.job_id
         RETURNING outbox.tenant_id, outbox.concurrency_key
     ), woken AS (
-        DELETE FROM key_wakes USING (
-            SELECT id FROM key_wakes ORDER BY id LIMIT :batch FOR UPDATE SKIP LOCKED) word
-        WHERE key_wakes.id = word.id RETURNING key_wakes.tenant_id, key_wakes.concurrency_key
+        DELETE FROM key_wakes WHERE id = ANY(ARRAY(
+            SELECT id FROM key_wakes ORDER BY id LIMIT :batch FOR UPDATE SKIP LOCKED))
+        RETURNING tenant_id, concurrency_key
     ), keys AS MATERIALIZED (
         SELECT tenant_id, concurrency_key FROM made WHERE concurrency_key IS NOT NULL
         UNION SELECT tenant_id, concurrency_key FROM woken
