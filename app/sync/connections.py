@@ -208,7 +208,7 @@ def check_active(account: Account) -> None:
     if account.state != "active":
         why = account.error["message"] if account.error else "It was paused by hand."
         raise Conflict(
-            f"The connection is paused: {why} PATCH it with a new 'token' or with 'paused': false.",
+            f"The connection is paused: {why} It goes on after a PATCH with 'paused': false.",
             code="connection_paused",
         )
 
