@@ -1,6 +1,7 @@
 """The Celery application, its settings, and what its workers do when they start."""
 
 import logging
+import sys
 from typing import Any
 
 from celery import Celery
@@ -68,6 +69,10 @@ def make_celery(settings: Settings) -> Celery:
         register_task(celery, contract)
     check_names(set(celery.tasks) - set(CATALOG))
     process.install(celery, settings, before_exit=say_goodbye)
+    if "celery.bin.worker" in sys.modules:  # else nobody has typed a command
+        from workers.runtime import command_line
+
+        command_line.install([queue.name for queue in _queues()])
     celery.steps["consumer"].add(BatchedEvents)
     return celery
 

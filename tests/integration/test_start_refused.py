@@ -40,6 +40,21 @@ def test_web_and_dispatcher_refuse_and_say_what_to_change(
         assert "Raise max_connections to" in said
 
 
+def worker(environment: dict[str, str], *options: str) -> subprocess.CompletedProcess[str]:
+    """How a worker ends that was given these options."""
+    command = [sys.executable, "-m", "celery", "-A", "workers.celery_app", "worker", *options]
+    clean = {name: value for name, value in os.environ.items() if "MILLRACE" not in name}
+    return subprocess.run(
+        command,
+        env={**clean, **environment, "MILLRACE_LOG_JSON": "true"},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+
+
 @pytest.mark.parametrize(
     ("wrong", "options", "says"),
     [
@@ -51,26 +66,7 @@ def test_web_and_dispatcher_refuse_and_say_what_to_change(
 def test_a_worker_refuses(
     environment: dict[str, str], wrong: dict[str, str], options: list[str], says: str
 ) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "celery",
-        "-A",
-        "workers.celery_app",
-        "worker",
-        "--queues=high",
-        *options,
-    ]
-    clean = {name: value for name, value in os.environ.items() if "MILLRACE" not in name}
-    ended = subprocess.run(
-        command,
-        env={**clean, **environment, "MILLRACE_LOG_JSON": "true", **wrong},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=False,
-    )
+    ended = worker({**environment, **wrong}, "--queues=high", *options)
     said = ended.stdout + ended.stderr
     assert ended.returncode == REFUSED, said
     assert "start.refused" in said
@@ -83,3 +79,16 @@ def test_a_server_that_is_away_refuses_nobody(environment: dict[str, str]) -> No
     check_at_start(Settings.of({**environment, **TOO_MANY, **NOWHERE}))
     away = {"MILLRACE_BROKER_MANAGEMENT_URL": "http://me:word@127.0.0.1:1"}
     check_at_start(Settings.of({**environment, **away}))
+
+
+@pytest.mark.parametrize(
+    ("option", "says"),
+    [("--autoscale=a,b", "--autoscale=MAX,MIN"), ("--queues=low,nope", "high, default, low")],
+)
+def test_a_workers_command_that_is_written_wrong(
+    environment: dict[str, str], option: str, says: str
+) -> None:
+    ended = worker(environment, option)
+    assert ended.returncode == 2, ended.stderr
+    assert says in ended.stderr
+    assert "Traceback" not in ended.stderr
