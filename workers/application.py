@@ -69,12 +69,11 @@ def make_celery(settings: Settings) -> Celery:
         register_task(celery, contract)
     check_names(set(celery.tasks) - set(CATALOG))
     process.install(celery, settings, before_exit=say_goodbye)
-    _read_command_line()
     celery.steps["consumer"].add(BatchedEvents)
     return celery
 
 
-def _read_command_line() -> None:
+def read_command_line() -> None:
     """As workers.runtime.command_line does; where nobody has typed a command, its parts aren't even imported."""
     if "celery.bin.worker" in sys.modules:
         from workers.runtime import command_line

@@ -4,6 +4,7 @@ from app.loading import loading
 
 with loading():
     from app.settings import get_settings
-    from workers.application import make_celery
+    from workers.application import make_celery, read_command_line
 
 app = make_celery(get_settings())
+read_command_line()

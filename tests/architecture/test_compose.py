@@ -19,8 +19,6 @@ Service = dict[str, Any]
 DOCKERFILES = ("Dockerfile.web", "Dockerfile.worker")
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, Service] = COMPOSE["services"]
-ROWS_OF_A_SHEET, BYTES_OF_A_ROW = 2**20, 700
-"""Of an Excel file in the making: 570 for a contact without attributes."""
 OURS = {name: service for name, service in SERVICES.items() if "build" in service}
 SERVERS = {name: service for name, service in SERVICES.items() if "build" not in service}
 ONCE = {"migrate", "bucket"}
@@ -287,16 +285,6 @@ def test_our_processes_are_confined(name: str) -> None:
     assert all(mount.startswith("/tmp:") for mount in service["tmpfs"])  # noqa: S108
     assert "privileged" not in service
     assert "cap_add" not in service
-
-
-def test_two_excel_files_of_a_million_rows_fit_into_what_their_worker_has() -> None:
-    low = SERVICES["worker-low"]
-    (size,) = (int(found) for found in re.findall(r"size=(\d+)m", " ".join(low["tmpfs"])))
-    children = Settings.model_fields["worker_concurrency"].default
-    assert size * 2**20 >= children * ROWS_OF_A_SHEET * BYTES_OF_A_ROW
-    # It is in memory, and so are the children.
-    others = int(SERVICES["worker-default"]["mem_limit"].removesuffix("m"))
-    assert int(low["mem_limit"].removesuffix("m")) >= size + 2 * others
 
 
 @pytest.mark.parametrize("name", sorted(SERVICES))

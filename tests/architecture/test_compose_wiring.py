@@ -27,6 +27,8 @@ from tests.architecture.test_compose import (
 CADDYFILE = text("infra/compose/Caddyfile")
 GUIDE = text("docs/deploy-with-compose.md")
 PROMETHEUS: dict[str, Any] = yaml.safe_load(text("infra/prometheus/prometheus.yml"))
+ROWS_OF_A_SHEET, BYTES_OF_A_ROW = 2**20, 700
+"""Of an Excel file in the making: 570 for a contact without attributes."""
 DOCKER_NETWORKS = [
     *(ipaddress.IPv4Network(f"172.{second}.0.0/16") for second in range(17, 32)),
     ipaddress.IPv4Network("192.168.0.0/16"),
@@ -166,3 +168,13 @@ def test_the_smoke_test_knows_every_service_of_ours_and_every_port() -> None:
 def test_the_smoke_test_is_run_by_the_name_that_the_guide_says() -> None:
     assert f"python3 -m {Stack.__module__.rpartition('.')[0]}" in GUIDE
     assert (ROOT / "infra" / "compose" / "smoke" / "__main__.py").exists()
+
+
+def test_two_excel_files_of_a_million_rows_fit_into_what_their_worker_has() -> None:
+    low = SERVICES["worker-low"]
+    (size,) = (int(found) for found in re.findall(r"size=(\d+)m", " ".join(low["tmpfs"])))
+    children = Settings.model_fields["worker_concurrency"].default
+    assert size * 2**20 >= children * ROWS_OF_A_SHEET * BYTES_OF_A_ROW
+    # It is in memory, and so are the children.
+    others = int(SERVICES["worker-default"]["mem_limit"].removesuffix("m"))
+    assert int(low["mem_limit"].removesuffix("m")) >= size + 2 * others
