@@ -64,9 +64,10 @@ class Cluster:
         return found
 
     def pods(self, name: str) -> list[Object]:
-        """Those that are there and aren't ending."""
+        """Those that run and aren't ending; what was evicted stays in the list."""
         pods = self.listed("pods", f"{PART_OF},{NAME}={name}")
-        return [one for one in pods if "deletionTimestamp" not in one["metadata"]]
+        running = (one for one in pods if one["status"]["phase"] == "Running")
+        return [one for one in running if "deletionTimestamp" not in one["metadata"]]
 
     def inside(self, deployment: str, *words: str) -> str:
         return self.kubectl("exec", f"deployment/{deployment}", "--", *words)
