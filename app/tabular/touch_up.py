@@ -56,7 +56,6 @@ class TouchUp:
         self._columns = list(layout.columns)
         self._width = len(layout.columns)
         self._headings = _headings(layout)
-        self._blanks = _blank_marks(self._grammar, self._width)
         self._ruled = layout.ruled
         self._other_quote = "'" if self._grammar.quote == '"' else '"'
 
@@ -68,10 +67,10 @@ class TouchUp:
         """
         spaces = f"{self._grammar.delimiter} " in text or self._width < _MIN_WIDTH
         spaces = spaces and _lowest(found, min(1, self._width - 1)) <= _SPACES
-        blanks = spaces or self._may_have_blanks(found, text)
+        blanks = self._have_blanks(found)
         headings = self._may_have_headings(found, text)
         quotes = self._may_be_quoted(text)
-        if not (blanks or headings or quotes or self._ruled):
+        if not (blanks or spaces or headings or quotes or self._ruled):
             return found, 0
         records = list(found)
         if blanks:
@@ -85,10 +84,15 @@ class TouchUp:
         repaired = self._spaced(records) if spaces else 0
         return records, repaired + (self._quoted(records) if quotes else 0)
 
-    def _may_have_blanks(self, found: Records, text: str) -> bool:
-        if isinstance(found, Regular) and all(map(str.strip, found.columns[0])):
-            return False
-        return any(mark in text for mark in self._blanks)
+    def _have_blanks(self, found: Records) -> bool:
+        """Whether some may be: their first cell is, and their last one."""
+        if isinstance(found, Regular):
+            firsts, lasts = found.columns[0], found.columns[-1]
+            return not all(map(str.strip, firsts)) and any(
+                not first.strip() and not last.strip()
+                for first, last in zip(firsts, lasts, strict=True)
+            )
+        return any(not record[0].strip() and not record[-1].strip() for record in found if record)
 
     def _may_have_headings(self, found: Records, text: str) -> bool:
         if isinstance(found, Regular) and self._columns[0] not in found.columns[0]:
@@ -158,14 +162,6 @@ def _lowest(records: Records, column: int) -> str:
         return min(column_of(records, column), default="")
     except IndexError:
         return ""
-
-
-def _blank_marks(grammar: Grammar, width: int) -> tuple[str, ...]:
-    """What is in the text wherever a record has the right width and only empty cells."""
-    delimiter, empty = grammar.delimiter, 2 * (grammar.quote or "")
-    if width < _MIN_WIDTH:
-        return tuple(end + mark for end in "\r\n" for mark in (delimiter, empty) if mark)
-    return delimiter * (width - 1), f"{empty}{delimiter}{empty}"
 
 
 def _headings(layout: Layout) -> tuple[str, ...]:

@@ -79,10 +79,3 @@ def test_commands_and_their_options_are_there(page: Path) -> None:
         assert known, line
         options = set(re.findall(r"(?<!\S)--[a-z0-9-]+", line)) - {"--help"}
         assert name not in COMMANDS or options <= COMMANDS[name], line
-
-
-def test_a_restore_holds_back_every_kind_that_acts_outside() -> None:
-    page = (ROOT / "docs" / "backup-and-restore.md").read_text()
-    (listed,) = re.findall(r"^ *for kind in (.*?); do$", page, re.MULTILINE | re.DOTALL)
-    outside = ("mail.", "webhook.", "payment.", "sync.")
-    assert set(re.findall(r"[\w.]+", listed)) == {k for k in CATALOG if k.startswith(outside)}

@@ -54,6 +54,8 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parsing, "WINDOW_CHARS", 60)
 
 
+@example(rows=[["\x85"]], delimiter=",", quote='"', end="\n", quoting=csv.QUOTE_MINIMAL)
+@example(rows=[["\t"] * 3], delimiter=",", quote='"', end="\n", quoting=csv.QUOTE_ALL)
 @given(
     rows=TABLES,
     delimiter=st.sampled_from(",;\t|:^~"),
