@@ -194,10 +194,11 @@ class Publisher:
         return 0 if answer is None else answer[1]
 
     def keep_alive(self) -> None:
-        """Read what the broker sent and send a heartbeat when one is due; call it every second or so."""
+        """Read what the broker has sent, without waiting for more, and send a heartbeat when one is due; call it every
+        second or so.
+        """
         with guarded():
-            with suppress(TimeoutError):
-                self._connection.drain_events(timeout=0.001)
+            self._listen()
             self._connection.heartbeat_tick()
 
     def close(self) -> None:

@@ -17,7 +17,7 @@ FAST = 500.0
 """Jobs a second at which the window is twice as long."""
 SOONER = 0.67
 """Standard deviations: a quarter of what is distributed normally lies further below the mean."""
-PART_OF_A_JOB = 0.2
+PART_OF_A_JOB = 0.4
 """A worker that waits for so long has lost little by what it does."""
 MEMORY_SECONDS = 0.5
 """About as far back as the rate looks."""
