@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 from infra.local.errors import MissingProgram
+from infra.local.packages import alone
 
 ACCOUNT = "millrace-local"
 
@@ -41,18 +42,28 @@ def _can_use(prefix: list[str], folder: Path, executable: Path) -> bool:
 
 
 def _ensure_account() -> pwd.struct_passwd:
-    try:
+    """One process makes it: tests start side by side, and each has a PostgreSQL."""
+    with alone():
+        try:
+            return pwd.getpwnam(ACCOUNT)
+        except KeyError:
+            _make_account()
         return pwd.getpwnam(ACCOUNT)
-    except KeyError:
-        pass
+
+
+def _make_account() -> None:
     command = ["useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin"]
     if shutil.which("useradd") is None:
         raise MissingProgram(
             f"PostgreSQL needs an account other than root: make one named {ACCOUNT}"
         )
     group = ["--gid", ACCOUNT] if _has_group() else ["--user-group"]
-    subprocess.run([*command, *group, ACCOUNT], check=True, capture_output=True)
-    return pwd.getpwnam(ACCOUNT)
+    made = subprocess.run([*command, *group, ACCOUNT], check=False, capture_output=True, text=True)
+    if made.returncode:
+        raise MissingProgram(
+            f"PostgreSQL needs an account other than root, and {ACCOUNT} could not be made: "
+            f"{made.stderr.strip()}"
+        )
 
 
 def _has_group() -> bool:

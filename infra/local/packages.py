@@ -50,7 +50,7 @@ def ensure(
     """
     if is_there():
         return
-    with _alone():
+    with alone():
         if is_there():
             return
         if may_apt():
@@ -63,7 +63,8 @@ def ensure(
 
 
 @contextmanager
-def _alone() -> Iterator[None]:
+def alone() -> Iterator[None]:
+    """While this machine is changed: no other process of ours does that meanwhile."""
     with (Path(tempfile.gettempdir()) / f"millrace-{os.getuid()}.packages").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
