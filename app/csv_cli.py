@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from app.plurals import counted
 from app.terminal import AsJson, plain
 
 app = typer.Typer(no_args_is_help=True, help="Tables in files, as the importer reads them.")
@@ -107,7 +108,7 @@ def _show(report: dict[str, Any]) -> None:
     layout, rows = report["layout"], report["rows"]
     form = layout["encoding"] if layout["kind"] == "csv" else f"sheet {layout['sheet']!r}"
     parts = [form, f"delimiter {layout['delimiter']!r}"] if layout["kind"] == "csv" else [form]
-    parts.append(f"{len(layout['columns'])} columns")
+    parts.append(counted(len(layout["columns"]), "column"))
     parts += [
         f"{count} {name.replace('_', ' ')}"
         for name, count in rows.items()

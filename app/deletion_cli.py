@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from app.plurals import counted
 from app.terminal import BY_COMMAND, AsJson, Why, answer, plain
 
 if TYPE_CHECKING:
@@ -75,7 +76,10 @@ def _carry_out(
     out = deletion.let_go(engine, AFTERMATHS, doomed, cancel=cancel, lease_seconds=seconds)
     for number in out:
         if number != last:
-            typer.echo(f"{number} jobs are still with the broker or a worker", err=True)
+            typer.echo(
+                f"{counted(number, 'job is', 'jobs are')} still with the broker or a worker",
+                err=True,
+            )
         last = number
     rows = _told(erase_all(engine, storage, doomed.id))
     objects = rows[OBJECTS]
@@ -100,6 +104,6 @@ def _told(steps: "Iterable[Erased]") -> Counter[str]:
 def _line(doomed: "Doomed", rows: dict[str, int], objects: int, *, dry_run: bool) -> str:
     number = sum(rows.values())
     verb = "would be deleted" if dry_run else "is deleted"
-    what = f"{number:,} rows of {len(rows)} tables, and {objects:,} objects"
+    what = f"{counted(number, 'row')} of {counted(len(rows), 'table')}, and {counted(objects, 'object')}"
     lines = [f"{plain(doomed.name)} ({doomed.id}) {verb}: {what}"]
     return "\n".join(lines + [f"  {name:<20} {count:>12,}" for name, count in sorted(rows.items())])

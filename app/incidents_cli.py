@@ -10,6 +10,7 @@ from uuid import UUID
 import typer
 
 from app.errors import Unprocessable
+from app.plurals import counted
 from app.terminal import AsJson, answer, plain, safe, table, transaction, when
 
 if TYPE_CHECKING:
@@ -100,14 +101,16 @@ def replay(
         return
     kinds = ", ".join(f"{kind} {number}" for kind, number in sorted(done["by_kind"].items()))
     typer.echo(
-        f"{'would replay' if dry_run else 'replayed'} {done['replayed']} jobs"
+        f"{'would replay' if dry_run else 'replayed'} {counted(done['replayed'], 'job')}"
         + (f" ({kinds})" if kinds else "")
         + (f", {done['upcast']} of them upcast" if done["upcast"] else "")
         + (f", over {done['seconds']:.0f} s" if rate else "")
     )
     if done["tasks"] or done["tasks_left"]:
         verb = "would send" if dry_run else "sent"
-        typer.echo(f"{verb} {done['tasks']} tasks again, left {done['tasks_left']} other messages")
+        typer.echo(
+            f"{verb} {counted(done['tasks'], 'task')} again, left {counted(done['tasks_left'], 'other message')}"
+        )
     for skipped in done["skipped"]:
         typer.echo(f"skipped {skipped['job_id']}: {plain(skipped['reason'])}")
 
@@ -141,7 +144,7 @@ def discard(
         number += done.number
         more = done.more and not dry_run
     facts = {"dry_run": dry_run, "discarded": number, "more": done.more}
-    line = f"{'would discard' if dry_run else 'discarded'} {number} dead letters"
+    line = f"{'would discard' if dry_run else 'discarded'} {counted(number, 'dead letter')}"
     answer(facts, line + (" or more" if done.more else ""), as_json=as_json)
 
 
@@ -177,7 +180,7 @@ def ignore(
     with transaction() as tx:
         close(tx, Actor.at_the_command_line(), incident_id, note=note, days=days)
     facts = {"id": incident_id, "state": "ignored", "days": days}
-    answer(facts, f"{incident_id} is ignored for {days} days", as_json=as_json)
+    answer(facts, f"{incident_id} is ignored for {counted(days, 'day')}", as_json=as_json)
 
 
 def _replay(
@@ -333,9 +336,9 @@ def _print_incident(facts: "IncidentFacts") -> None:
         "kind": facts.kind or "(none)",
         "error": f"{facts.code}: {facts.message}",
         "raised": f"{facts.error_type} in {facts.frame}" if facts.frame else "",
-        "seen": f"{facts.count} times, {when(facts.first_seen)} to {when(facts.last_seen)}",
-        "open": f"{facts.open} letters; {facts.tenants} tenants touched; "
-        f"reopened {facts.reopened} times",
+        "seen": f"{counted(facts.count, 'time')}, {when(facts.first_seen)} to {when(facts.last_seen)}",
+        "open": f"{counted(facts.open, 'letter')}; {counted(facts.tenants, 'tenant')} touched; "
+        f"reopened {counted(facts.reopened, 'time')}",
         "ignored": f"until {when(facts.ignored_until)}" if facts.ignored_until else "",
     }
     for name, line in lines.items():

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from app.errors import Unprocessable
+from app.plurals import counted
 from app.terminal import BY_COMMAND, AsJson, Why, answer, transaction
 
 app = typer.Typer(no_args_is_help=True, help="The payment provider's events.")
@@ -41,4 +42,4 @@ def replay(
         if not ids:
             break
         total, last = total + len(ids), ids[-1]
-    answer({"replayed": total}, f"{total} events will be applied again", as_json=as_json)
+    answer({"replayed": total}, f"{counted(total, 'event')} will be applied again", as_json=as_json)

@@ -24,7 +24,8 @@ _NOT_THE_NEWEST = """NOT EXISTS (SELECT FROM schedules s
 
 # A trigger refuses the rest.
 _AUDITED = "t.at < clock_timestamp() - interval '30 days'"
-_DEALT_WITH = "t.state <> 'received'"
+# Whose job died, and was given up, nobody will apply any more.
+_DEALT_WITH = "t.state <> 'received' OR t.received_at < clock_timestamp() - interval '365 days'"
 _EXPIRED = "t.expires_at IS NULL OR t.expires_at < clock_timestamp()"
 _DELIVERED = "NOT EXISTS (SELECT FROM webhook_deliveries d WHERE d.event_id = t.id)"
 
@@ -68,7 +69,7 @@ KEPT = (
     Kept(what="mails", about="mails, sent or not", step=rows("mails", at="created_at")),
     Kept(
         what="payment_events",
-        about="the payment provider's events, but for those that could not be applied yet",
+        about="the payment provider's events; those that are still to be applied for a year at least",
         step=rows("payment_events", at="received_at", where=_DEALT_WITH),
     ),
     Kept(

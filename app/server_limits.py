@@ -19,6 +19,7 @@ from app.broker.topology import Queue
 from app.connections import SPARE, ConnectionLine, planned
 from app.db import direct_connection
 from app.logs import cause
+from app.plurals import plural
 from app.settings import Settings
 
 log = structlog.get_logger()
@@ -98,7 +99,7 @@ def words_of(plan: Sequence[ConnectionLine], of: str) -> str:
 
 def _named(process: str, number: int) -> str:
     endings = {"s": "es", "d": "ren"}  # processes, children
-    return process if number == 1 else process + endings.get(process[-1], "s")
+    return plural(number, process, process + endings.get(process[-1], "s"))
 
 
 def over_postgres(settings: Settings, limits: PostgresLimits) -> Over | None:

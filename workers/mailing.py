@@ -20,6 +20,7 @@ from app.mailing.rendering import render
 from app.mailing.smtp import MailFailed
 from app.mailing.suppressions import Reason
 from app.mailing.unsubscribe import Wish, unsubscribe_url
+from app.plurals import counted
 from workers.runtime.context import Context
 from workers.runtime.outcome import Cancel, Dead, Done, Outcome, Retry, Snooze
 
@@ -139,7 +140,7 @@ def _given_up(verdict: Verdict) -> Verdict:
         verdict,
         course=Course.DEAD,
         code="mail_given_up",
-        message=f"Not sent in {days:.0f} days. {verdict.message}",
+        message=f"Not sent in {counted(round(days), 'day')}. {verdict.message}",
     )
 
 

@@ -15,7 +15,7 @@ from app.api.problems import describe
 from app.api.session import AftermathsDep, CurrentTenant, PlaceDep, SettingsDep, Tx
 from app.errors import Conflict, Gone
 from app.exports.lifecycle import cancel_export, place_order
-from app.exports.order import Format, Order
+from app.exports.order import Order, content_type_of
 from app.models.exports import Export
 
 router = APIRouter(prefix="/v1", tags=["exports"], route_class=BoundedRoute)
@@ -116,7 +116,7 @@ def download_export(export_id: UUID, tenant_id: CurrentTenant, place: PlaceDep) 
             f"Export {export_id} was kept until {row.expires_at.isoformat()}. Order it again.",
             code="export_expired",
         )
-    settings, content_type = place.settings, Format(row.format).content_type
+    settings, content_type = place.settings, content_type_of(row.format)
     if settings.s3_public_endpoint_url or settings.s3_endpoint_url is None:
         link = place.storage.presign(
             row.object_key,

@@ -4,6 +4,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 from sqlalchemy import Engine
 
+from app.api.problems import RETRY_AFTER_SECONDS
 from app.db import reach
 from app.health import OK, Probe, all_ok
 from app.storage import Storage
@@ -37,11 +38,16 @@ def readyz(request: Request, response: Response) -> Health:
     The broker isn't asked: uploads go on without it. A server that doesn't answer in two seconds isn't there.
     """
     if request.app.state.draining:
-        response.status_code = 503
+        _not_ready(response)
         return Health(status="draining")
 
     checks = {name: ask() for name, ask in request.app.state.checks.items()}
     if all_ok(checks):
         return Health(status=OK, checks=checks)
-    response.status_code = 503
+    _not_ready(response)
     return Health(status="unavailable", checks=checks)
+
+
+def _not_ready(response: Response) -> None:
+    response.status_code = 503
+    response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)

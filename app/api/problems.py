@@ -22,6 +22,7 @@ log = structlog.get_logger()
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 5
+BUSY_SECONDS = 1
 UNSTORABLE = "The request has text in it that can't be kept, such as a NUL character. Remove it."
 BUSY = frozenset({"40001", "40P01", "55P03"})
 """PostgreSQL's words for: can't be serialized, deadlock, a lock that was waited for too long."""
@@ -111,11 +112,17 @@ def _describe_in_openapi(app: FastAPI) -> None:
 def _ours(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, MillraceError)
     headers = {"WWW-Authenticate": "Bearer"} if error.status == HTTPStatus.UNAUTHORIZED else {}
-    if error.status == HTTPStatus.SERVICE_UNAVAILABLE:
-        headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
-    if isinstance(error, (TooManyRequests, Overloaded)):
-        headers["Retry-After"] = str(error.retry_after)
+    headers.update(when_again(error))
     return problem_response(error.status, error.code, error.title, str(error), headers=headers)
+
+
+def when_again(error: MillraceError) -> dict[str, str]:
+    """`Retry-After`, which every 429 and 503 has; nothing for the other errors."""
+    if isinstance(error, (TooManyRequests, Overloaded)):
+        return {"Retry-After": str(error.retry_after)}
+    if error.status == HTTPStatus.SERVICE_UNAVAILABLE:
+        return {"Retry-After": str(RETRY_AFTER_SECONDS)}
+    return {}
 
 
 def _framework(request: Request, error: Exception) -> JSONResponse:
@@ -192,7 +199,7 @@ def _unavailable(_: Request, error: Exception) -> JSONResponse:
         code,
         "Temporarily unavailable",
         detail,
-        headers={"Retry-After": str(1 if code == "busy" else RETRY_AFTER_SECONDS)},
+        headers={"Retry-After": str(BUSY_SECONDS if code == "busy" else RETRY_AFTER_SECONDS)},
     )
 
 

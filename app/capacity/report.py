@@ -10,6 +10,7 @@ from app.capacity.measured import Measured
 from app.capacity.plan import MOST_WORKERS, Plan, PoolPlan, Terms
 from app.capacity.queueing import BURSTY, Queueing
 from app.capacity.what_if import WhatIf, what_ifs
+from app.plurals import counted
 
 PERCENTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
@@ -104,7 +105,7 @@ def lines(
         yield ""
     for queue, jobs in (unended or {}).items():
         yield (
-            f"{queue}: NO PLAN. {jobs:,} jobs were dispatched in the period and not one attempt has ended: "
+            f"{queue}: NO PLAN. {counted(jobs, 'job was', 'jobs were')} dispatched in the period and not one attempt has ended: "
             "do its workers run? Else give its load: --rate, --mean."
         )
         yield ""
@@ -115,7 +116,7 @@ def _pool_lines(pool: PoolPlan, terms: Terms) -> Iterator[str]:
     demand, load, queue = pool.demand, pool.demand.load, pool.queueing
     lasting = demand.durations
     busiest = "" if demand.mean_rate is None else ", busiest hour"
-    yield f"{demand.pool}: {pool.replicas} replicas, {pool.workers} workers ({demand.source})"
+    yield f"{demand.pool}: {counted(pool.replicas, 'replica')}, {counted(pool.workers, 'worker')} ({demand.source})"
     if demand.mean_rate is not None:
         yield f"  jobs            {demand.jobs:,} in the period, {demand.mean_rate:.3g}/s on average"
     yield f"  arrivals        {demand.rate:.4g}/s{busiest}, variation {demand.scv_arrivals:.2g}"
@@ -132,9 +133,9 @@ def _pool_lines(pool: PoolPlan, terms: Terms) -> Iterator[str]:
     if pool.workers_for_wait is not None:
         wanted = f"p95 of the wait at most {seconds(terms.wait_p95 or 0)}"
         yield f"  for the wait    {pool.workers_for_wait} ({wanted})"
-    yield f"  replicas        {pool.replicas} = the larger / {terms.concurrency} workers each, whole"
+    yield f"  replicas        {pool.replicas} = the larger / {counted(terms.concurrency, 'worker')} each, whole"
     yield f"  wait            {_waits(queue)}"
-    yield f"  backlog         {pool.backlog:,} jobs are gone in {seconds(pool.drain)}"
+    yield f"  backlog         {counted(pool.backlog, 'job is', 'jobs are')} gone in {seconds(pool.drain)}"
     yield f"  memory          {pool.memory_mib:,.0f} MiB = {_memory(pool, terms)}"
     if pool.cost_a_month is not None:
         yield f"  cost            {pool.cost_a_month:,.2f} a month at {terms.price:g} an hour each"
@@ -147,7 +148,7 @@ def _pool_lines(pool: PoolPlan, terms: Terms) -> Iterator[str]:
 
 
 def _memory(pool: PoolPlan, terms: Terms) -> str:
-    children = f"{pool.workers} workers x {terms.child_mib:g}"
+    children = f"{counted(pool.workers, 'worker')} x {terms.child_mib:g}"
     return f"{children} + {pool.replicas} main processes x {terms.main_mib:g}"
 
 
@@ -171,7 +172,7 @@ def _what_if(one: WhatIf) -> str:
 def _kind_line(kind: Measured) -> str:
     lasting = kind.durations
     return (
-        f"  {kind.kind}: {kind.attempts:,} attempts, mean {seconds(lasting.mean)}, "
+        f"  {kind.kind}: {counted(kind.attempts, 'attempt')}, mean {seconds(lasting.mean)}, "
         f"p50 {seconds(lasting.p50)}, p95 {seconds(lasting.p95)}, variation {lasting.scv:.2g}"
     )
 
@@ -201,10 +202,10 @@ def _pooler_lines(plan: Plan) -> Iterator[str]:
     pooler = plan.terms.pooler_connections
     if pooler is None:
         return
-    yield f"  pooler {plan.postgres - plan.direct} clients, {pooler} connections; {plan.direct} go past it"
+    yield f"  pooler {counted(plan.postgres - plan.direct, 'client')}, {counted(pooler, 'connection')}; {plan.direct} go past it"
     if pooler < plan.workers:
         yield (
-            f"  CAUTION         {plan.workers} workers and {pooler} connections: at the height of the load jobs "
+            f"  CAUTION         {counted(plan.workers, 'worker')} and {counted(pooler, 'connection')}: at the height of the load jobs "
             "wait for each other's (docs/pgbouncer.md)"
         )
 

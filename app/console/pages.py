@@ -1,5 +1,6 @@
 """Pages from templates. Everything that a template prints is escaped, and an unknown name is an error."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 
@@ -11,6 +12,7 @@ from app.api.browser import token_of
 from app.console import words
 from app.console.assets import Assets, load_assets
 from app.console.headers import page_headers
+from app.plurals import counted
 from app.sessions import Session, csrf_token
 
 HOME = "/console/imports"
@@ -34,7 +36,15 @@ def _templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for write in (words.moment, words.span, words.ago, words.between, words.figure, words.short):
+    for write in (
+        words.moment,
+        words.span,
+        words.ago,
+        words.between,
+        words.figure,
+        words.short,
+        counted,
+    ):
         made.filters[write.__name__] = write
     return made
 
@@ -46,6 +56,7 @@ def page(
     *,
     status: int = 200,
     frames: bool = False,
+    headers: Mapping[str, str] | None = None,
     **facts: object,
 ) -> Response:
     """The page, with the headers that all of them have."""
@@ -61,8 +72,8 @@ def page(
             **facts,
         )
     )
-    headers = page_headers(request.app.state.settings, frames=frames)
-    return HTMLResponse(content, status_code=status, headers=dict(headers))
+    ours = page_headers(request.app.state.settings, frames=frames)
+    return HTMLResponse(content, status_code=status, headers={**ours, **(headers or {})})
 
 
 def to_sign_in(request: Request) -> Response:

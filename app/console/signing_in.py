@@ -1,5 +1,6 @@
 """Sign in with an API key, once; sign out."""
 
+from collections.abc import Mapping
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Request, Response
@@ -13,6 +14,7 @@ from app.api.browser import (
     load_session,
     token_of,
 )
+from app.api.problems import when_again
 from app.api.request_id import request_id
 from app.api.session import EngineDep, SettingsDep, Tx
 from app.console.door import address_of, check_patience, count_failure
@@ -60,7 +62,7 @@ def sign_in(
     try:
         check_patience(tx, address)
     except TooManyRequests as refused:
-        return _again(request, next, str(refused), refused.status)
+        return _again(request, next, str(refused), refused.status, when_again(refused))
     opened = open_session(tx, key.strip())
     if opened is None:
         count_failure(tx, address)
@@ -90,8 +92,21 @@ def sign_out(
     return answer
 
 
-def _again(request: Request, wish: str, error: str, status: int) -> Response:
-    return page(request, "sign-in.html", status=status, next=safe_next(wish), error=error)
+def _again(
+    request: Request,
+    wish: str,
+    error: str,
+    status: int,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    return page(
+        request,
+        "sign-in.html",
+        status=status,
+        headers=headers,
+        next=safe_next(wish),
+        error=error,
+    )
 
 
 def _set_cookie(answer: Response, settings: Settings, token: str, seconds: int) -> None:

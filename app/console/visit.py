@@ -14,7 +14,7 @@ from sqlalchemy.exc import DataError, OperationalError
 
 from app.api.bodies import BoundedRoute
 from app.api.browser import check_csrf, check_origin, load_session, token_of
-from app.api.problems import BUSY, UNSTORABLE, field_problem
+from app.api.problems import BUSY, BUSY_SECONDS, UNSTORABLE, field_problem, when_again
 from app.api.request_id import request_id
 from app.api.session import EngineDep
 from app.console.pages import page, redirect, to_sign_in
@@ -97,12 +97,14 @@ class ConsoleRoute(BoundedRoute):
             except Unauthenticated:
                 return to_sign_in(request)
             except MillraceError as error:
-                return trouble(request, error.status, error.title, str(error))
+                again = when_again(error)
+                return trouble(request, error.status, error.title, str(error), headers=again)
             except OperationalError as error:
                 if getattr(error.orig, "sqlstate", None) not in BUSY:
                     raise
                 words = "Somebody else is changing the same thing. Try again in a moment."
-                return trouble(request, 503, "Busy", words)
+                again = {"Retry-After": str(BUSY_SECONDS)}
+                return trouble(request, 503, "Busy", words, headers=again)
             except DataError:
                 return trouble(request, 422, "Can't be processed", UNSTORABLE)
             except RequestValidationError as error:
@@ -115,11 +117,26 @@ class ConsoleRoute(BoundedRoute):
         return answered
 
 
-def trouble(request: Request, status: int, title: str, words: str) -> Response:
+def trouble(
+    request: Request,
+    status: int,
+    title: str,
+    words: str,
+    *,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
     """The page that says what went wrong, and leads back."""
     token = token_of(request)
     session = None if token is None else load_session(request.app.state.engine, token)
-    return page(request, "trouble.html", session, status=status, trouble=title, words=words)
+    return page(
+        request,
+        "trouble.html",
+        session,
+        status=status,
+        headers=headers,
+        trouble=title,
+        words=words,
+    )
 
 
 def reading(request: Request, engine: EngineDep) -> Visit:

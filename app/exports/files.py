@@ -8,7 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from app.exports.order import Format
+from app.exports.order import Format, ReportFormat
 from app.storage import below_tenant
 
 _OF_USE = text("""
@@ -23,7 +23,7 @@ def prefix(tenant_id: UUID, export_id: UUID) -> str:
 
 
 def object_key(
-    tenant_id: UUID, export_id: UUID, job_id: UUID, attempt: int, file_format: Format
+    tenant_id: UUID, export_id: UUID, job_id: UUID, attempt: int, file_format: Format | ReportFormat
 ) -> str:
     """Where an attempt puts the file."""
     return f"{prefix(tenant_id, export_id)}{job_id}-{attempt}.{file_format.value}"

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Row, text
 from app.errors import Conflict, NotFound, TooManyRequests
 from app.exports.files import object_key
 from app.exports.object_writer import Piece, Stored
-from app.exports.order import Format, Order
+from app.exports.order import Order, ReportFormat
 from app.ids import new_id
 from app.jobs import ExportTable, ReportReadyMail
 from app.ledger.aftermath import Aftermaths
@@ -21,6 +21,7 @@ from app.ledger.contract import JobContract
 from app.ledger.enqueue import enqueue
 from app.ledger.job_error import JobError, job_error
 from app.ledger.spreading import cancel_batch
+from app.plurals import counted
 from app.webhooks.emitting import emit
 
 RETRY_AFTER_SECONDS = 30
@@ -119,7 +120,7 @@ def place_order(tx: Connection, tenant_id: UUID, order: Order, *, max_open: int)
     tx.execute(_TAKE_TURNS, {"tenant_id": str(tenant_id)})
     if tx.execute(_OPEN, {"tenant_id": tenant_id}).scalar_one() >= max_open:
         raise TooManyRequests(
-            f"{max_open} exports are queued or running, which is the limit. "
+            f"{counted(max_open, 'export is', 'exports are')} queued or running, which is the limit. "
             "Order this one when one of them has ended, or cancel one.",
             code="too_many_exports",
             retry_after=RETRY_AFTER_SECONDS,
@@ -201,7 +202,7 @@ class Report:
     tenant_id: UUID
     job_id: UUID
     target: str
-    format: Format
+    format: ReportFormat
     wanted: dict[str, str]
     filename: str
     rows: int

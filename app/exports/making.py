@@ -13,9 +13,10 @@ from app.errors import Unprocessable
 from app.exports.file_format import FORMATS, XLSX_MAX_ROWS, csv_header, write_csv_rows
 from app.exports.lifecycle import Work
 from app.exports.object_writer import ObjectWriter, Stored
-from app.exports.order import Format
+from app.exports.order import Format, content_type_of
 from app.exports.parts import LEAST_BYTES, MOST_BYTES, PartOf
 from app.exports.rows import Selection, columns_of, copy_rows, select_rows, take_snapshot
+from app.plurals import counted
 from app.storage import Storage
 
 TELL_SECONDS = 1.0
@@ -47,7 +48,7 @@ def choose(db: Connection, work: Work, *, max_rows: int) -> Selection:
         max_rows = min(max_rows, XLSX_MAX_ROWS)
     if chosen.rows > max_rows:
         raise Unprocessable(
-            f"These are {chosen.rows:,} rows; as {order.format.value} an export has {max_rows:,} at "
+            f"These are {counted(chosen.rows, 'row')}; as {order.format.value} an export has {max_rows:,} at "
             "most. Export them in parts, by 'filter', or ask for 'csv' or 'parquet'.",
             code="too_many_rows",
         )
@@ -69,7 +70,7 @@ def make_file(
     with (
         closing(blocks),
         ObjectWriter(
-            storage, work.key, content_type=order.format.content_type, begun=watch.uploading
+            storage, work.key, content_type=content_type_of(order.format), begun=watch.uploading
         ) as sink,
     ):
         count = FORMATS[order.format](sink, blocks, chosen.columns, seen=tell)

@@ -12,25 +12,31 @@ MAX_ATTRIBUTES = 50
 
 
 class Format(StrEnum):
-    """A kind of file."""
+    """What a table can be had as."""
 
     CSV = "csv"
     XLSX = "xlsx"
     PARQUET = "parquet"
+
+
+class ReportFormat(StrEnum):
+    """What a report is."""
+
     PDF = "pdf"
 
-    @property
-    def content_type(self) -> str:
-        """As HTTP names it."""
-        return _CONTENT_TYPES[self]
 
-
-_CONTENT_TYPES = {
+_CONTENT_TYPES: dict[str, str] = {
     Format.CSV: "text/csv; charset=utf-8",
     Format.XLSX: "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
     Format.PARQUET: "application/vnd.apache.parquet",
-    Format.PDF: "application/pdf",
+    ReportFormat.PDF: "application/pdf",
 }
+
+
+def content_type_of(file_format: str) -> str:
+    """As HTTP names it."""
+    return _CONTENT_TYPES[file_format]
+
 
 Text = Annotated[str, Field(max_length=1000)]
 
@@ -84,8 +90,6 @@ class Order(BaseModel):
     def _is_possible(self) -> Self:
         if self.target not in TABLES:
             raise ValueError(f"target is one of: {', '.join(TABLES)}")
-        if self.format is Format.PDF:
-            raise ValueError("A table can be had as csv, xlsx or parquet.")
         if self.filter.attributes is not None and self.table.attributes is None:
             raise ValueError(f"{self.target} have no attributes to filter by.")
         named = self.columns or []

@@ -17,6 +17,7 @@ from app.imports.rejected import Part
 from app.jobs import ImportApplyAll, ImportChunk
 from app.ledger.contract import JobContract
 from app.ledger.store import Claimed
+from app.plurals import counted
 
 _RECORDED = text("""
     SELECT coalesce(i.chunks_total, 0) AS chunks, c.byte_end, c.first_row + c.rows AS next_row
@@ -258,7 +259,7 @@ def finish(
 
 def rows_rejected(rejected: int) -> dict[str, str]:
     """Why nothing was imported."""
-    rows = "1 row is" if rejected == 1 else f"{rejected:,} rows are"
+    rows = counted(rejected, "row is", "rows are")
     return {
         "code": "rows_rejected",
         "message": f"{rows} not right, and the import was to take all rows or none: nothing was "

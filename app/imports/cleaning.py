@@ -13,6 +13,7 @@ from app.imports.attributes import Attributes
 from app.imports.storable import storable, unstorable
 from app.imports.targets import Field, Target
 from app.imports.values import Column, Fault, Parsed, ValueOptions
+from app.plurals import counted
 from app.tabular.records import Batch, Problem
 from app.tabular.regular import Records, column_of, columns_of, have_width, joined, only
 
@@ -185,7 +186,7 @@ class Cleaner:
         return record[: self._width] + [""] * missing if missing else record
 
     def _wrong_width(self, record: list[str]) -> Fault:
-        cells = "1 cell" if len(record) == 1 else f"{len(record)} cells"
+        cells = counted(len(record), "cell")
         return Fault("cell_count", f"The row has {cells} where the header has {self._width}.")
 
     def _values(

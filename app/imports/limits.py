@@ -6,6 +6,7 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from app.errors import TooLarge, TooManyRequests
+from app.plurals import counted
 from app.settings import Settings
 
 RETRY_AFTER_SECONDS = 30
@@ -66,7 +67,7 @@ def check_open(tx: Connection, tenant_id: UUID, settings: Settings) -> None:
     tx.execute(_TAKE_TURNS, {"tenant_id": str(tenant_id)})
     if tx.execute(_OPEN, {"tenant_id": tenant_id}).scalar_one() >= most:
         raise TooManyRequests(
-            f"{most} imports are queued or running, which is the limit. "
+            f"{counted(most, 'import is', 'imports are')} queued or running, which is the limit. "
             "Send the file when one of them has ended.",
             code="too_many_imports",
             retry_after=RETRY_AFTER_SECONDS,

@@ -18,6 +18,7 @@ from app.imports.chunks import Chunk, Recorded
 from app.imports.cleaning import Cleaner
 from app.imports.duplicates import FirstRowWins, Hashes, Rows, hash_keys
 from app.imports.reading import Reader
+from app.plurals import counted
 from app.tabular.batch import Batch
 from app.tabular.regular import filled
 
@@ -151,7 +152,7 @@ class Planner:
         self._rows += rows
         if self._rows > self._max_rows:
             raise Unprocessable(
-                f"The file has more than {self._max_rows:,} rows, which is the limit. "
+                f"The file has more than {counted(self._max_rows, 'row')}, which is the limit. "
                 "Split it and send the parts.",
                 code="too_many_rows",
             )

@@ -18,6 +18,7 @@ from app.imports.apply import UndoSink
 from app.imports.targets import TARGETS
 from app.imports.undo import Undone, undo_chunk
 from app.jobs import ImportUndoChunk
+from app.plurals import counted
 
 _OWN = text("""
     SELECT status, dry_run, undo_status,
@@ -169,7 +170,7 @@ def _why_not(row: Row[Any], days: int) -> str | None:
     if row.undo_status == "succeeded":
         return "is undone already."
     if row.forgotten:
-        return f"ended more than {days} days ago; what it changed is not remembered any more."
+        return f"ended more than {counted(days, 'day')} ago; what it changed is not remembered any more."
     return None
 
 

@@ -7,6 +7,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from app.mailing import wording
 from app.mailing.letters import TOPIC_NAMES, Letter
+from app.plurals import counted
 from app.settings import Settings
 
 MAX_SUBJECT_CHARS = 200
@@ -51,6 +52,6 @@ def templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for filter_ in (wording.number, wording.money, wording.moment):
+    for filter_ in (wording.number, wording.money, wording.moment, counted):
         made.filters[filter_.__name__] = filter_
     return made

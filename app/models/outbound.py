@@ -68,7 +68,7 @@ class CircuitBreaker(Base):
     state: Mapped[str] = mapped_column(server_default="closed")
     era: Mapped[int] = mapped_column(server_default="0")
     failures: Mapped[list[datetime]] = _times()
-    """The newest failures in a row, while it is closed."""
+    """The newest failures in a row, until the server is well."""
     trips: Mapped[int] = mapped_column(server_default="0")
     changed_at: Mapped[CreatedAt]
     retry_at: Mapped[Timestamp | None]

@@ -25,6 +25,8 @@ from app.ids import new_id
 log = structlog.get_logger()
 
 MAX_REASON_CHARS = 500
+MAX_FAILURES = 100
+"""So many in a row are counted."""
 
 _ASK = text("""
     SELECT state, era, cardinality(failures) AS failures, coalesce(
@@ -63,13 +65,16 @@ _CLOSE = text(
         reason="CAST(NULL AS text)",
     )
 )
-_OPEN = """state = 'open', era = b.era + 1, failures = '{{}}', probe_until = NULL, reason = :reason,
+_OPEN = """state = 'open', era = b.era + 1, failures = {failures}, probe_until = NULL, reason = :reason,
            trips = {trips}, changed_at = clock_timestamp(),
            retry_at = clock_timestamp() + make_interval(secs => greatest(:at_least, least(
                :cap, :cool_down * power(2.0, least({trips} - 1, 30)))))"""
 _FAIL_PROBE = text(
     _CHANGE.format(
-        sets=_OPEN.format(trips="(b.trips + 1)"),
+        sets=_OPEN.format(
+            trips="(b.trips + 1)",
+            failures=f"(clock_timestamp() || b.failures)[1 : {MAX_FAILURES}]",
+        ),
         guard="b.state = 'half_open' AND b.era = :era",
         reason="reason",
     )
@@ -79,7 +84,8 @@ _TRIP = text(
         # It opens again soon after it closed: it was not well in between.
         sets=_OPEN.format(
             trips="""(CASE WHEN b.changed_at < clock_timestamp() - make_interval(secs => :window)
-                           THEN 1 ELSE b.trips + 1 END)"""
+                           THEN 1 ELSE b.trips + 1 END)""",
+            failures="b.failures",
         ),
         guard="b.state = 'closed' AND b.era = :era AND cardinality(b.failures) >= :threshold",
         reason="reason",
@@ -160,7 +166,9 @@ class Permit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CircuitState:
-    """A breaker as it stands. `failures` are those in a row, `reason` the newest one's."""
+    """A breaker as it stands. `failures` are those in a row, also those of probes, as far as they are counted;
+    `reason` the newest one's.
+    """
 
     state: str
     failures: int

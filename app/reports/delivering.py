@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from app.exports.files import object_key
 from app.exports.lifecycle import Report, add_report
 from app.exports.object_writer import Stored
-from app.exports.order import Format
+from app.exports.order import ReportFormat, content_type_of
 from app.ids import new_id
 from app.ledger.contract import JobContract
 from app.reports.monthly import MonthlyFacts
@@ -33,13 +33,13 @@ def store_report(
         tenant_id=tenant_id,
         job_id=job_id,
         target=TARGET,
-        format=Format.PDF,
+        format=ReportFormat.PDF,
         wanted={"month": facts.month.name},
         filename=_filename(facts),
         rows=facts.imports.total,
     )
-    key = object_key(tenant_id, report.id, job_id, attempt, Format.PDF)
-    storage.put(key, document, content_type=Format.PDF.content_type)
+    key = object_key(tenant_id, report.id, job_id, attempt, ReportFormat.PDF)
+    storage.put(key, document, content_type=content_type_of(ReportFormat.PDF))
     return report, Stored(key, len(document), sha256(document).hexdigest())
 
 

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection, text
 
 from app.jobs import ReportDaily, ReportMonthly
+from app.plurals import counted
 from app.reports.month import Month
 
 MAX_LISTED = 1000
@@ -193,7 +194,7 @@ def _jobs(tx: Connection, between: Mapping[str, Any]) -> list[JobLine]:
     if others := rows[MAX_KINDS:]:
         lines.append(
             JobLine(
-                f"{len(others)} other kinds",
+                counted(len(others), "other kind"),
                 sum(row.succeeded for row in others),
                 sum(row.dead for row in others),
                 sum(row.cancelled for row in others),

@@ -22,6 +22,7 @@ from reportlab.platypus import (
     TableStyle,
 )
 
+from app.plurals import counted
 from app.reports.monthly import MAX_LISTED, MonthlyFacts
 from app.reports.monthly_charts import ACCENT, FAINT, INK, LINE, growth_chart, rows_chart
 from app.reports.typeface import BOLD, REGULAR, Typeface
@@ -161,7 +162,7 @@ def _figures(facts: MonthlyFacts) -> Table:
     cards = [
         ("Contacts", f"{facts.contacts_after:,}", f"{growth:+,} in the month" if growth else "as before", False),
         ("Imports", f"{imports.total:,}", ended if imports.total else "none", bool(imports.failed)),
-        ("Rows inserted", f"{imports.inserted:,}", f"of {imports.rows:,} rows", False),
+        ("Rows inserted", f"{imports.inserted:,}", f"of {counted(imports.rows, 'row')}", False),
         ("Rows updated", f"{imports.updated:,}", f"{imports.unchanged:,} were up to date", False),
         ("Rows rejected", f"{imports.rejected:,}", share, False),
         ("Jobs done", f"{done:,}", "in the background", False),

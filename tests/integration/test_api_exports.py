@@ -225,6 +225,16 @@ def test_what_can_not_be_ordered(api: httpx.Client, engine: Engine, wrong: dict[
         assert tx.execute(text("SELECT count(*) FROM jobs")).scalar_one() == 0
 
 
+@pytest.mark.parametrize("wrong", ["pdf", "exe"])
+def test_a_wrong_format_is_told_what_there_is(api: httpx.Client, wrong: str) -> None:
+    (fault,) = api.post("/v1/exports", json={**ORDER, "format": wrong}).json()["errors"]
+    assert (fault["field"], "'csv', 'xlsx' or 'parquet'" in fault["message"]) == (
+        "body.format",
+        True,
+    )
+    assert "pdf" not in fault["message"]
+
+
 def test_values_of_a_filter_are_values(
     api: httpx.Client, worker: Worker, engine: Engine, tenant: Customer
 ) -> None:

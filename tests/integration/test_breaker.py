@@ -98,7 +98,7 @@ def test_failures_in_a_row_open_it_for_everybody(
     with engine.connect() as tx:
         found = circuit_state(tx, tenant.id, SCOPE)
     assert found is not None
-    assert (found.reason, found.trips, found.failures) == ("Down: 503", 1, 0)
+    assert (found.reason, found.trips, found.failures) == ("Down: 503", 1, 3)
 
 
 def test_a_success_in_between_ends_the_row(
@@ -146,6 +146,22 @@ def test_a_probe_that_succeeds_closes_it(
         ("open", "half_open"),
         ("half_open", "closed"),
     ]
+
+
+def test_probes_that_fail_count_and_a_success_ends_the_row(
+    engine: Engine, tenant: Customer, breaker: Breaker
+) -> None:
+    breaker.failed(probing(engine, breaker), "Down: 502")
+    with engine.connect() as tx:
+        found = circuit_state(tx, tenant.id, SCOPE)
+    assert found is not None
+    assert (found.state, found.failures, found.reason) == ("open", 4, "Down: 502")
+    later(engine, 2 * POLICY.cool_down_seconds)
+    breaker.succeeded(breaker.admit())
+    with engine.connect() as tx:
+        found = circuit_state(tx, tenant.id, SCOPE)
+    assert found is not None
+    assert (found.state, found.failures) == ("closed", 0)
 
 
 def test_the_cool_down_grows_to_its_cap_and_begins_again_after_a_good_time(

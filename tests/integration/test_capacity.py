@@ -99,7 +99,7 @@ def test_the_time_between_two_jobs(
 def test_the_command_measures_and_explains(past: Engine, run: Run) -> None:
     done = run("capacity", "--period-hours", "1", "--price", "0.1")
     assert done.status == 0
-    assert "default: 1 replicas, 2 workers (measured)" in done.out
+    assert "default: 1 replica, 2 workers (measured)" in done.out
     assert "test.note: 120 attempts, mean 2 s" in done.out
     facts = run("capacity", "--period-hours", "1", "--json").json
     assert facts["pools"][0]["rate"] == pytest.approx(120 / 3600)

@@ -149,7 +149,7 @@ def test_it_shows_when_its_server_is_left_alone(
     breaker = Breaker(engine, tenant.id, f"connection:{made['id']}", BreakerPolicy(threshold=1))
     breaker.failed(breaker.admit(), "down")
     circuit = api.get(f"/v1/connections/{made['id']}").json()["circuit"]
-    assert (circuit["state"], circuit["reason"]) == ("open", "down")
+    assert (circuit["state"], circuit["reason"], circuit["failures"]) == ("open", "down", 1)
 
 
 def test_anothers_connection_is_none(

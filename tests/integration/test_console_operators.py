@@ -103,6 +103,7 @@ class TestTheDoor:
             right = visitor.post("/console/session", data={"key": key})
             assert (right.status_code, "set-cookie" in right.headers) == (429, False)
             assert "Wait a minute" in right.text
+            assert {each.headers["retry-after"] for each in (wrong[-1], right)} == {"60"}
             with engine.begin() as tx:
                 tx.execute(text("UPDATE sign_in_failures SET at = at - interval '61 seconds'"))
             assert visitor.post("/console/session", data={"key": key}).status_code == 303

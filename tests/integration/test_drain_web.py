@@ -100,6 +100,7 @@ def drain(web: subprocess.Popen[bytes], port: int, kept: http.client.HTTPConnect
 
     assert (ready.status_code, ready.json()["status"]) == (503, "draining")
     assert ready.headers["connection"] == "close"
+    assert int(ready.headers["retry-after"]) > 0
     assert get(kept, "/healthz") == (200, "close")  # a connection from before, for the last time
     assert not refuses(port)
     wait_for(lambda: refuses(port), what="the end of the drain")

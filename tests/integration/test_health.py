@@ -31,6 +31,7 @@ def test_without_the_database_it_is_alive_and_not_ready_and_recovers_by_itself(
             away = anyone.get("/readyz")
             assert away.status_code == 503
             assert away.json()["checks"] == {"database": "OperationalError", "storage": "ok"}
+            assert int(away.headers["retry-after"]) > 0
         assert anyone.get("/readyz").status_code == 200
 
 

@@ -240,7 +240,7 @@ def test_the_operator_replays_from_the_command_line(
         monkeypatch.setenv(name, value)
     get_settings.cache_clear()
     run = CliRunner().invoke
-    assert "1 events" in run(app, ["payments", "replay", "--event", "a"]).output
+    assert "1 event will" in run(app, ["payments", "replay", "--event", "a"]).output
     assert states(engine)["a"] == "received"
     assert "2 events" in run(app, ["payments", "replay", "--since", "2026-01-01"]).output
     assert run(app, ["payments", "replay", "--event", "zz"]).exit_code == 1

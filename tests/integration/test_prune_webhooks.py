@@ -46,6 +46,22 @@ def test_events_that_were_dealt_with_go_and_others_stay(engine: Engine) -> None:
     assert set(states(engine)) == {"received", "young"}
 
 
+def test_an_event_that_nobody_has_applied_in_a_year_goes_too(engine: Engine) -> None:
+    """Its job died, and was given up. It is nobody's: only its application says whose."""
+    for kind in ("given_up", "late"):
+        record(engine, event("customer.subscription.updated", subscription(), id=kind))
+    with engine.begin() as tx:
+        tx.execute(
+            text("""
+                UPDATE payment_events
+                SET received_at = received_at - CASE event_id WHEN 'late' THEN interval '364 days'
+                                                              ELSE interval '366 days' END
+            """)
+        )
+    clean_up(engine)
+    assert set(states(engine)) == {"late"}
+
+
 def test_deliveries_go_with_their_attempts_and_an_event_with_its_last_delivery(
     worker: Worker, engine: Engine, tenant: Customer, receiver: Receiver
 ) -> None:

@@ -18,6 +18,8 @@ def assert_problem(answer: httpx.Response, status: int, code: str) -> None:
     assert problem["status"] == status
     assert problem["title"]
     assert len(problem["detail"]) > 5
+    if status in {429, 503}:
+        assert int(answer.headers["retry-after"]) > 0
 
 
 def assert_nothing_left(engine: Engine, storage: Storage) -> None:

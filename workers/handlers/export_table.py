@@ -7,6 +7,7 @@ from sqlalchemy import Connection
 from app.errors import Unprocessable
 from app.exports import lifecycle, parts
 from app.exports.making import choose, make_file
+from app.exports.order import content_type_of
 from app.exports.rows import Between, Selection
 from app.jobs import ExportTable
 from workers.runtime.context import Context
@@ -52,7 +53,7 @@ def _hand_out(
     ctx: Context, work: lifecycle.Work, chosen: Selection, runs: Sequence[Between]
 ) -> Outcome:
     """The upload is known before there is anything in it, so that whoever comes next can clear it away."""
-    kind = work.order.format.content_type
+    kind = content_type_of(work.order.format)
     upload_id = ctx.storage.begin_multipart(work.key, content_type=kind)
     batch = None
     try:

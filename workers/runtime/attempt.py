@@ -13,6 +13,7 @@ from app.ledger.flows import Flow, enqueue_flows
 from app.ledger.job_error import JobError, describe_exception, job_error
 from app.ledger.store import Claimed
 from app.mailing.smtp import Mailer
+from app.plurals import counted
 from app.settings import Settings
 from app.storage import Storage
 from workers.runtime.context import Context
@@ -106,7 +107,8 @@ def _resolve(job: Claimed) -> tuple[Registration, JobContract]:
     """The handler and the payload. Raises PermanentError for what no retry can mend."""
     if job.attempt > job.max_attempts:
         raise PermanentError(
-            f"The worker was lost in each of {job.max_attempts} attempts.", code="worker_lost"
+            f"The worker was lost each time, in {counted(job.max_attempts, 'attempt')}.",
+            code="worker_lost",
         )
     registration = registrations().get(job.kind)
     if registration is None:
