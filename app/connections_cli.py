@@ -7,7 +7,17 @@ from uuid import UUID
 
 import typer
 
-from app.terminal import BY_COMMAND, AsJson, Why, answer, plain, table, transaction, when
+from app.terminal import (
+    BY_COMMAND,
+    BY_OPERATOR,
+    AsJson,
+    Why,
+    answer,
+    plain,
+    table,
+    transaction,
+    when,
+)
 
 app = typer.Typer(no_args_is_help=True, help="Connections to other systems, of any tenant.")
 
@@ -52,10 +62,10 @@ def pause(
     connection_id: ConnectionId,
     reason: Annotated[
         str, typer.Option(help="Kept in the audit log; its tenant sees it.")
-    ] = "Paused by an operator.",
+    ] = BY_OPERATOR,
     as_json: AsJson = False,
 ) -> None:
-    """Begin no more runs of it; one that is at work ends with its next job."""
+    """Begin no more runs of it until an operator resumes it; one that is at work ends with its next job."""
     from app.operations import connections
     from app.operations.actor import Actor
 

@@ -6,6 +6,7 @@
     │   ├── Forbidden               403  a signed-in browser's request that isn't from our own page
     │   ├── NotFound                404
     │   ├── Conflict                409  not in the state that it is in
+    │   │   └── HeldByOperator      409  paused by who runs the product
     │   ├── Gone                    410  it was here, and was kept for as long as promised
     │   ├── TooLarge                413
     │   ├── UnsupportedMediaType    415
@@ -76,6 +77,17 @@ class Conflict(InvalidRequest):
     status = 409
     title = "Conflict"
     code = "conflict"
+
+
+class HeldByOperator(Conflict):
+    """It was paused by who runs the product, and only they let it go on."""
+
+    code = "paused_by_operator"
+
+    def __init__(self, what: str, reason: str) -> None:
+        super().__init__(
+            f"An operator of the service has paused this {what}: {reason.rstrip('.')}. Only operators can let it go on."
+        )
 
 
 class Gone(InvalidRequest):

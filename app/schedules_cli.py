@@ -7,7 +7,7 @@ from uuid import UUID
 import typer
 
 from app.errors import Unprocessable
-from app.terminal import BY_COMMAND, AsJson, Why, answer, table, transaction
+from app.terminal import BY_COMMAND, BY_OPERATOR, AsJson, Why, answer, table, transaction
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -109,9 +109,14 @@ def edit(
 
 @app.command()
 def pause(
-    name: Name, tenant: Tenant = None, reason: Why = BY_COMMAND, as_json: AsJson = False
+    name: Name,
+    tenant: Tenant = None,
+    reason: Annotated[
+        str, typer.Option(help="Kept in the audit log; its tenant sees it.")
+    ] = BY_OPERATOR,
+    as_json: AsJson = False,
 ) -> None:
-    """Fire no slot until it is resumed; slots of that time are not made up for."""
+    """Fire no slot until an operator resumes it; slots of that time are not made up for."""
     _change(name, tenant, {"paused": True}, reason=reason, as_json=as_json)
 
 

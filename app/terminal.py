@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 Why = Annotated[str, typer.Option("--reason", help="Kept in the audit log.")]
 BY_COMMAND = "At the command line."
 """The reason in the audit log where none is given."""
+BY_OPERATOR = "Paused by an operator."
+"""The same where a tenant reads it."""
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 

@@ -80,7 +80,7 @@ def get_connection(connection_id: UUID, tenant_id: CurrentTenant, tx: Tx) -> Con
     return _view(tx, tenant_id, connection_id)
 
 
-@router.patch("/connections/{connection_id}", responses=describe(400, 404, 413, 422))
+@router.patch("/connections/{connection_id}", responses=describe(400, 404, 409, 413, 422))
 def change_connection(
     connection_id: UUID,
     change: ConnectionChange,
@@ -88,7 +88,9 @@ def change_connection(
     tx: Tx,
     settings: SettingsDep,
 ) -> ConnectionView:
-    """Change what is sent, leave the rest. A new token ends a pause, as does `"paused": false`."""
+    """Change what is sent, leave the rest. A new token ends a pause, as does `"paused": false`; but only operators end
+    a pause of theirs.
+    """
     connections.edit(tx, tenant_id, connection_id, change.changes(), settings)
     return _view(tx, tenant_id, connection_id)
 

@@ -106,9 +106,12 @@ def new_job(catalog: Catalog, request: JobRequest, now: Callable[[], datetime]) 
             f"Jobs of kind {request.kind!r} have a key of their own. Leave out 'concurrency_key'.",
             code="key_of_its_own",
         )
+    run_at = _checked_times(request, now)
+    if job.makes_sense_from is not None:
+        job.check_makes_sense(run_at or now())
     return NewJob(
         job=job,
-        run_at=_checked_times(request, now),
+        run_at=run_at,
         deadline=request.deadline,
         unique_key=request.unique_key,
         unique_for=request.unique_for,

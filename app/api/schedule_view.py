@@ -83,7 +83,7 @@ class LastRunView(BaseModel):
 
 
 class ScheduleProblem(BaseModel):
-    """Why the schedule was paused, where nobody asked for that."""
+    """Why the schedule was paused, where its tenant didn't: `paused_by_operator`, or what is wrong with it."""
 
     code: str
     message: str

@@ -71,7 +71,7 @@ def get_schedule(schedule_id: UUID, tenant_id: CurrentTenant, tx: Tx) -> Schedul
     return view_of(store.load(tx, tenant_id, schedule_id))
 
 
-@router.patch("/schedules/{schedule_id}", responses=describe(400, 404, 413, 422))
+@router.patch("/schedules/{schedule_id}", responses=describe(400, 404, 409, 413, 422))
 def change_schedule(
     schedule_id: UUID,
     change: ScheduleChange,
@@ -79,7 +79,9 @@ def change_schedule(
     tx: Tx,
     catalog: CatalogDep,
 ) -> ScheduleView:
-    """Change what is sent, leave the rest. A new time, or the end of a pause, begins with the next slot."""
+    """Change what is sent, leave the rest. A new time, or the end of a pause, begins with the next slot. Only
+    operators end a pause of theirs.
+    """
     changes = change.model_dump(exclude_unset=True)
     store.edit(tx, tenant_id, schedule_id, catalog, changes, public_only=True)
     return view_of(store.load(tx, tenant_id, schedule_id))
@@ -95,7 +97,7 @@ def delete_schedule(schedule_id: UUID, tenant_id: CurrentTenant, tx: Tx) -> None
     "/schedules/{schedule_id}/run",
     status_code=202,
     response_model=JobDetail,
-    responses={**ACCEPTED, **describe(400, 404, 413, 422)},
+    responses={**ACCEPTED, **describe(400, 404, 409, 413, 422)},
 )
 def run_schedule(
     schedule_id: UUID,
@@ -104,7 +106,7 @@ def run_schedule(
     catalog: CatalogDep,
     idempotency_key: IdempotencyHeader = None,
 ) -> Response:
-    """Run its job once, now, beside its slots; also while it is paused."""
+    """Run its job once, now, beside its slots; also while it is paused, unless an operator has paused it."""
     operation = "POST /v1/schedules/{id}/run"
     hashed = request_hash(str(schedule_id))
 

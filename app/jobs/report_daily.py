@@ -1,12 +1,12 @@
 """Mail a tenant what happened on a day."""
 
-from datetime import date
+from datetime import date, datetime
 from typing import Annotated, ClassVar
 
 from pydantic import Field
 
 from app.broker.topology import Queue
-from app.ledger.contract import JobContract, JobSpec
+from app.ledger.contract import JobContract, JobSpec, first_moment
 from app.ledger.retry import RetryPolicy
 
 
@@ -25,3 +25,8 @@ class ReportDaily(JobContract):
     )
 
     day: Annotated[date, Field(ge=date(2000, 1, 1), lt=date(2200, 1, 1))] | None = None
+
+    @property
+    def makes_sense_from(self) -> datetime | None:
+        """The day's beginning."""
+        return None if self.day is None else first_moment(self.day)

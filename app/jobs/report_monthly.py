@@ -1,11 +1,12 @@
 """Make a tenant's monthly report."""
 
+from datetime import date, datetime
 from typing import Annotated, ClassVar
 
 from pydantic import Field
 
 from app.broker.topology import Queue
-from app.ledger.contract import JobContract, JobSpec
+from app.ledger.contract import JobContract, JobSpec, first_moment
 from app.ledger.retry import RetryPolicy
 
 
@@ -26,3 +27,8 @@ class ReportMonthly(JobContract):
     month: Annotated[
         str | None, Field(pattern=r"^(20|21)\d\d-(0[1-9]|1[0-2])$", examples=["2026-10"])
     ] = None
+
+    @property
+    def makes_sense_from(self) -> datetime | None:
+        """The month's beginning."""
+        return None if self.month is None else first_moment(date.fromisoformat(f"{self.month}-01"))

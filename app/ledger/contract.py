@@ -11,12 +11,14 @@ follows the module's path.
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import date, datetime, time, timedelta, timezone
 from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from app.broker.topology import Queue
+from app.errors import Unprocessable
 from app.ledger.concurrency import Concurrency
 from app.ledger.retry import RetryPolicy
 
@@ -24,6 +26,7 @@ MAX_HARD_SECONDS = 900
 """Well below RabbitMQ's consumer_timeout of 30 minutes, which would close the worker's channel."""
 MAX_BRIEF_SECONDS = 10
 MAX_PRIORITY = 100
+_FIRST_ZONE = timezone(timedelta(hours=14))
 AFFINE_AT_ONCE = 2
 """One that runs, and the next one."""
 
@@ -123,6 +126,21 @@ class JobContract(BaseModel):
     spec: ClassVar[JobSpec]
     upcasts: ClassVar[Mapping[int, Upcast]] = MappingProxyType({})
 
+    @property
+    def makes_sense_from(self) -> datetime | None:
+        """When the day or month that it is about begins; None for kinds that are about no such thing."""
+        return None
+
+    def check_makes_sense(self, at: datetime) -> None:
+        """Raises Unprocessable where that is later than `at`, when the job would run."""
+        begins = self.makes_sense_from
+        if begins is not None and begins > at:
+            raise Unprocessable(
+                f"What the payload names begins on {begins:%Y-%m-%d}, after the job. Name a time that has begun by then, "
+                "or have it run later.",
+                code="not_begun",
+            )
+
     @classmethod
     def read(cls, version: int, payload: Mapping[str, Any]) -> Self:
         """The payload of any version up to this one. Raises UnreadablePayload, which says why."""
@@ -152,6 +170,11 @@ class JobContract(BaseModel):
             raise UnreadablePayload(
                 f"The payload doesn't fit {cls.spec.kind}: {fields}.", code="invalid_payload"
             ) from None
+
+
+def first_moment(day: date) -> datetime:
+    """When the day begins where it begins first: whose it is isn't known yet."""
+    return datetime.combine(day, time.min, _FIRST_ZONE)
 
 
 def catalog(contracts: Iterable[type[JobContract]]) -> Catalog:

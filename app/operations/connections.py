@@ -4,6 +4,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
+from app.errors import HeldByOperator
 from app.operations.actor import Actor
 from app.operations.audit import Thing, checked_reason, record
 from app.roles import Role
@@ -17,7 +18,7 @@ def pause(tx: Connection, actor: Actor, connection_id: UUID, *, reason: str) -> 
     """Begin no more runs of it; its tenant sees the reason. Raises Forbidden, NotFound, Unprocessable."""
     account = _account(tx, actor, connection_id)
     said = checked_reason(reason)
-    connections.pause(tx, account.id, code="paused_by_operator", message=said)
+    connections.pause(tx, account.id, code=HeldByOperator.code, message=said)
     _record(tx, actor, "pause", account, reason=reason)
 
 
@@ -26,7 +27,8 @@ def resume(
 ) -> None:
     """Let it run again. As above."""
     account = _account(tx, actor, connection_id)
-    connections.edit(tx, account.tenant_id, account.id, {"paused": False}, settings)
+    changes = {"paused": False}
+    connections.edit(tx, account.tenant_id, account.id, changes, settings, by_operator=True)
     _record(tx, actor, "resume", account, reason=reason)
 
 

@@ -46,9 +46,9 @@ def change(
     """
     only_pause = set(changes) == {"paused"}
     actor.require(Role.OPERATOR if only_pause else Role.ADMIN)
-    checked_reason(reason)
+    why = checked_reason(reason) if changes.get("paused") else None
     before = store.load(tx, tenant_id, schedule_id)
-    store.edit(tx, tenant_id, schedule_id, catalog, changes, public_only=False)
+    store.edit(tx, tenant_id, schedule_id, catalog, changes, public_only=False, why=why)
     action = "change"
     if only_pause:
         action = "pause" if changes["paused"] else "resume"

@@ -19,7 +19,7 @@ MAX_KINDS = 15
 _SNAPSHOT = text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
 _SUBJECT = text("""
     SELECT t.name, t.email, t.timezone, t.created_at AS customer_since, j.created_at AS made_at,
-           coalesce(slot.slot_at, j.created_at) AS moment
+           coalesce(slot.slot_at, j.created_at) AS moment, clock_timestamp() AS now
     FROM jobs j
     JOIN tenants t ON t.id = j.tenant_id
     LEFT JOIN schedule_slots slot ON slot.job_id = j.id
@@ -123,6 +123,8 @@ class MonthlyFacts:
     email: str
     month: Month
     made_at: datetime
+    has_begun: bool
+    is_over: bool
     imports: Imports
     listed: Sequence[ImportLine]
     contacts_before: int
@@ -161,6 +163,8 @@ def monthly_facts(
         email=subject.email,
         month=wanted,
         made_at=subject.made_at,
+        has_begun=wanted.begin <= subject.now,
+        is_over=wanted.end <= subject.now,
         imports=Imports(**imports._mapping),  # noqa: SLF001 - SQLAlchemy's public name
         listed=_listed(tx, between),
         contacts_before=before,

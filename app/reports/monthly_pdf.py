@@ -64,7 +64,7 @@ def monthly_pdf(facts: MonthlyFacts, *, font: str | None = None) -> bytes:
     story: list[Flowable] = [
         Paragraph("MONTHLY ACTIVITY REPORT", _KICKER),
         Paragraph(face.markup(shown), _TITLE),
-        Paragraph(f"{facts.month.title}, times in {facts.month.zone.key}", _UNDER),
+        Paragraph(f"{_when(facts)}, times in {facts.month.zone.key}", _UNDER),
         _figures(facts),
         *_charts(facts),
         *_jobs(facts, face),
@@ -79,6 +79,10 @@ def monthly_pdf(facts: MonthlyFacts, *, font: str | None = None) -> bytes:
             )
         )
     return _document(facts, shown, story)
+
+
+def _when(facts: MonthlyFacts) -> str:
+    return facts.month.title if facts.is_over else f"{facts.month.title} so far"
 
 
 def _document(facts: MonthlyFacts, shown: str, story: list[Flowable]) -> bytes:

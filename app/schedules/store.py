@@ -9,10 +9,11 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Row, text
 
-from app.errors import Conflict, NotFound, Unprocessable
+from app.errors import Conflict, HeldByOperator, NotFound, Unprocessable
 from app.ids import new_id
 from app.ledger.contract import Catalog, JobContract
 from app.ledger.enqueue import enqueue
+from app.ledger.job_error import job_error
 from app.schedules.catch_up import CatchUp
 from app.schedules.cron import timetable
 from app.schedules.kinds import contract_of, read_payload
@@ -54,11 +55,13 @@ _INSERT = text("""
 _UPDATE = text("""
     UPDATE schedules
     SET version = :version, payload = CAST(:payload AS jsonb), cron = :cron, timezone = :timezone,
-        catch_up = :catch_up, next_at = :next_at, error = CASE WHEN :paused THEN error END,
+        catch_up = :catch_up, next_at = :next_at,
+        error = CASE WHEN :paused THEN coalesce(CAST(:error AS jsonb), error) END,
         paused_at = CASE WHEN :paused THEN coalesce(paused_at, clock_timestamp()) END,
         updated_at = clock_timestamp()
     WHERE id = :id
 """)
+_NOW = text("SELECT clock_timestamp()")
 _DELETE = text("DELETE FROM schedules WHERE id = :id AND tenant_id = :tenant_id")
 _RAN = text("UPDATE schedules SET last_job_id = :job_id WHERE id = :id")
 _FOLLOWERS = text("""
@@ -196,14 +199,18 @@ def edit(
     changes: dict[str, Any],
     *,
     public_only: bool,
+    why: str | None = None,
 ) -> None:
-    """Change any of cron, timezone, catch_up, payload and paused. Raises NotFound and Unprocessable.
+    """Change any of cron, timezone, catch_up, payload and paused. Raises NotFound, Unprocessable, HeldByOperator.
 
     Another time or the end of a pause begins anew with the next slot from now: what was missed before
-    stays missed. A payload that is sent is taken as of the contract's present version.
+    stays missed. A payload that is sent is taken as of the contract's present version. `why` an operator
+    pauses it is kept with it, and then only operators end the pause.
     """
     _lock(tx, tenant_id, schedule_id)
     now = load(tx, tenant_id, schedule_id)
+    if public_only and changes.get("paused") is False:
+        _check_free(now)
     contract = contract_of(catalog, now.kind, public_only=public_only)
     version = contract.spec.version if "payload" in changes else now.version
     payload = changes.get("payload", now.payload)
@@ -224,6 +231,7 @@ def edit(
             "catch_up": CatchUp(changes.get("catch_up", now.catch_up)).value,
             "next_at": None if paused else next_at,
             "paused": paused,
+            "error": why and json.dumps(job_error(HeldByOperator.code, why)),
         },
     )
 
@@ -237,10 +245,15 @@ def delete(tx: Connection, tenant_id: UUID, schedule_id: UUID) -> None:
 def run_now(
     tx: Connection, tenant_id: UUID, schedule_id: UUID, catalog: Catalog, *, public_only: bool
 ) -> UUID:
-    """One job at once, beside the slots and also while it is paused. Raises NotFound, Unprocessable."""
+    """One job at once, beside the slots and also while it is paused, for tenants unless by an operator. Raises
+    NotFound, Unprocessable, HeldByOperator.
+    """
     _lock(tx, tenant_id, schedule_id)
     schedule = load(tx, tenant_id, schedule_id)
+    if public_only:
+        _check_free(schedule)
     job = _job(schedule, catalog, public_only=public_only)
+    job.check_makes_sense(tx.execute(_NOW).scalar_one())
     job_id = enqueue(tx, tenant_id, job).id
     tx.execute(_RAN, {"id": schedule_id, "job_id": job_id})
     return job_id
@@ -258,6 +271,11 @@ def follow_tenant(tx: Connection, tenant_id: UUID) -> None:
 def _job(schedule: Schedule, catalog: Catalog, *, public_only: bool) -> JobContract:
     contract = contract_of(catalog, schedule.kind, public_only=public_only)
     return read_payload(contract, schedule.payload, version=schedule.version)
+
+
+def _check_free(schedule: Schedule) -> None:
+    if schedule.error and schedule.error["code"] == HeldByOperator.code:
+        raise HeldByOperator("schedule", schedule.error["message"])
 
 
 def _lock(tx: Connection, tenant_id: UUID, schedule_id: UUID) -> None:

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Engine, text
 
-from app.errors import Conflict, NotFound, Unprocessable
+from app.errors import Conflict, HeldByOperator, NotFound, Unprocessable
 from app.ids import new_id
 from app.outbound.breaker import Breaker, BreakerPolicy, forget_circuit
 from app.outbound.errors import OutboundError
@@ -29,6 +29,9 @@ _INSERT = text("""
     WHERE (SELECT count(*) FROM connections WHERE tenant_id = :tenant_id) < :most
     RETURNING id
 """)
+_ERROR = text("""
+    SELECT error FROM connections WHERE tenant_id = :tenant_id AND id = :id FOR NO KEY UPDATE
+""")
 _LOAD = text(f"SELECT {_COLUMNS} FROM connections WHERE tenant_id = :tenant_id AND id = :id")  # noqa: S608
 _PAGE = text(f"""
     SELECT {_COLUMNS} FROM connections
@@ -42,9 +45,11 @@ _EDIT = text("""
     SET name = coalesce(:name, name), token = coalesce(:token, token),
         push = coalesce(:push, push), deletes = coalesce(:deletes, deletes),
         per_second = coalesce(:per_second, per_second),
-        state = CASE WHEN CAST(:paused AS bool) THEN 'paused' WHEN NOT CAST(:paused AS bool)
-                     OR CAST(:token AS bytea) IS NOT NULL THEN 'active' ELSE state END,
-        error = CASE WHEN :paused IS NOT NULL OR CAST(:token AS bytea) IS NOT NULL THEN NULL
+        state = CASE WHEN :held THEN state WHEN CAST(:paused AS bool) THEN 'paused'
+                     WHEN NOT CAST(:paused AS bool) OR CAST(:token AS bytea) IS NOT NULL THEN 'active'
+                     ELSE state END,
+        error = CASE WHEN :held THEN error
+                     WHEN :paused IS NOT NULL OR CAST(:token AS bytea) IS NOT NULL THEN NULL
                      ELSE error END,
         updated_at = clock_timestamp()
     WHERE tenant_id = :tenant_id AND id = :id
@@ -56,7 +61,7 @@ _DELETE = text("""
 _PAUSE = text("""
     UPDATE connections
     SET state = 'paused', error = CAST(:error AS jsonb), updated_at = clock_timestamp()
-    WHERE id = :id
+    WHERE id = :id AND (:by_operator OR error ->> 'code' IS DISTINCT FROM :held)
 """)
 
 
@@ -146,15 +151,23 @@ def edit(
     connection_id: UUID,
     changes: dict[str, Any],
     settings: Settings,
+    *,
+    by_operator: bool = False,
 ) -> None:
-    """Change what is in `changes`. A new token ends a pause. The address never changes: whoever could
-    change it would be sent the token. Raises NotFound and CannotSeal.
+    """Change what is in `changes`. A new token ends a pause, but an operator's is ended by operators alone. The
+    address never changes: whoever could change it would be sent the token. Raises NotFound, HeldByOperator and
+    CannotSeal.
     """
     token = changes.get("token")
     facts: dict[str, Any] = dict.fromkeys(("name", "push", "deletes", "per_second", "paused"))
     sealed = None if token is None else seal(token, settings, owner=connection_id)
     where = {"tenant_id": tenant_id, "id": connection_id}
-    if tx.execute(_EDIT, {**facts, **changes, **where, "token": sealed}).one_or_none() is None:
+    error: dict[str, str] = tx.execute(_ERROR, where).scalar_one_or_none() or {}
+    held = not by_operator and error.get("code") == HeldByOperator.code
+    if held and changes.get("paused") is False:
+        raise HeldByOperator("connection", error["message"])
+    facts |= {**changes, **where, "token": sealed, "held": held}
+    if tx.execute(_EDIT, facts).one_or_none() is None:
         raise _missing(connection_id)
 
 
@@ -168,9 +181,14 @@ def delete(tx: Connection, tenant_id: UUID, connection_id: UUID) -> None:
 
 
 def pause(tx: Connection, connection_id: UUID, *, code: str, message: str) -> None:
-    """No run begins until a person has looked at it."""
-    error = json.dumps({"code": code, "message": message})
-    tx.execute(_PAUSE, {"id": connection_id, "error": error})
+    """No run begins until a person has looked at it. An operator's pause stays what it is."""
+    facts = {
+        "id": connection_id,
+        "error": json.dumps({"code": code, "message": message}),
+        "by_operator": code == HeldByOperator.code,
+        "held": HeldByOperator.code,
+    }
+    tx.execute(_PAUSE, facts)
 
 
 def scope_of(connection_id: UUID) -> str:
@@ -205,6 +223,8 @@ def open_remote(engine: Engine, access: Access, settings: Settings) -> Remote:
 
 def check_active(account: Account) -> None:
     """Raises Conflict."""
+    if account.error and account.error["code"] == HeldByOperator.code:
+        raise HeldByOperator("connection", account.error["message"])
     if account.state != "active":
         why = account.error["message"] if account.error else "It was paused by hand."
         raise Conflict(

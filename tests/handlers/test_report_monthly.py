@@ -22,6 +22,7 @@ from tests.support.customers import Customer
 from tests.support.exports import export_row
 from tests.support.imports import accepted_import, contacts, dispatch, run_imports
 from tests.support.jobs import add_queued, job_facts, lose_worker
+from tests.support.problems import assert_problem
 from tests.support.runtime import Worker
 from tests.support.schedules import add_schedule, change, fire, fired
 from tests.support.servers import Servers
@@ -210,6 +211,33 @@ def test_a_second_attempt_makes_the_same_file_and_one_report(
     assert worker.deliver(job_id, redelivered=True) is Disposition.ACKNOWLEDGE
     first, second = (export_row(engine, UUID(str(each["id"]))) for each in reports(web, tenant))
     assert first["sha256"] == second["sha256"]
+
+
+def test_a_month_that_is_not_over_is_told_so_far(
+    worker: Worker, engine: Engine, tenant: Customer, web: Web
+) -> None:
+    now = datetime.now(ZoneInfo(ZONE))
+    deliver(worker, engine, tenant, f"{now:%Y-%m}")
+    assert f"{now:%B %Y} so far, times in" in words(opened(web, tenant))
+
+
+def test_a_month_that_has_not_begun_is_refused(
+    worker: Worker, engine: Engine, tenant: Customer, web: Web
+) -> None:
+    post = {"kind": "report.monthly", "payload": {"month": "2199-01"}}
+    with web.client(tenant.key) as client:
+        refused = client.post("/v1/jobs", json=post)
+        assert_problem(refused, 422, "not_begun")
+        assert "begins on 2199-01-01" in refused.json()["detail"]
+        month = f"{datetime.now(UTC) + timedelta(days=80):%Y-%m}"
+        later = {"kind": "report.monthly", "payload": {"month": month}}
+        when = (datetime.now(UTC) + timedelta(days=90)).isoformat()
+        assert client.post("/v1/jobs", json={**later, "run_at": when}).status_code == 202
+    job_id = add_queued(engine, tenant.id, ReportMonthly(month="2199-01"))
+    assert worker.deliver(job_id) is Disposition.DEAD_LETTER
+    error = job_facts(engine, job_id).error or {}
+    assert error["code"] == "not_begun"
+    assert "January 2199 has not begun" in error["message"]
 
 
 @pytest.mark.parametrize("month", ["2026-13", "2026-1", "1999-12", "2026-10-01", "x"])

@@ -55,7 +55,7 @@ def test_connections_are_listed_paused_resumed_and_run(
     assert "\x1b" not in said
     refused = run("connections", "run", ours)
     assert (refused.status, refused.err.count("\n")) == (1, 1)
-    assert "is paused: They asked." in refused.err
+    assert "has paused this connection: They asked. Only operators" in refused.err
     assert run("connections", "resume", ours).out == f"{ours} is active\n"
     first = run("connections", "run", ours, "--json").json
     assert first["state"] == "queued"

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
@@ -10,6 +10,8 @@ from sqlalchemy import Engine, text
 
 import workers.handlers  # noqa: F401 - so that the worker knows them
 from app.outbound.breaker import Breaker, BreakerPolicy
+from app.sync import connections
+from tests.support.commands import Run
 from tests.support.crm import Crm, crm_server
 from tests.support.customers import Customer
 from tests.support.runtime import Worker
@@ -139,6 +141,28 @@ def test_a_paused_one_says_why_it_does_not_run(api: httpx.Client, crm: Crm) -> N
     assert code(api.post(f"{where}/sync")) == (409, "connection_paused")
     api.patch(where, json={"paused": False})
     assert api.post(f"{where}/sync").status_code == 202
+
+
+def test_an_operators_pause_is_ended_by_operators_alone(
+    api: httpx.Client, crm: Crm, engine: Engine, run: Run
+) -> None:
+    made = make(api, crm.url)
+    where = f"/v1/connections/{made['id']}"
+    assert run("connections", "pause", made["id"], "--reason", "Its server asked.").status == 0
+    error = {"code": "paused_by_operator", "message": "Its server asked."}
+    for answer in (api.patch(where, json={"paused": False}), api.post(f"{where}/sync")):
+        assert code(answer) == (409, "paused_by_operator")
+        assert "Its server asked. Only operators" in answer.json()["detail"]
+    for changes in ({"token": "another"}, {"paused": True}, {"push": False}):
+        changed = api.patch(where, json=changes).json()
+        assert (changed["state"], changed["error"]) == ("paused", error)
+    with engine.begin() as tx:
+        connections.pause(tx, UUID(made["id"]), code="sync_unauthorized", message="No.")
+    assert api.get(where).json()["error"] == error
+    assert run("connections", "resume", made["id"]).status == 0
+    assert api.post(f"{where}/sync").status_code == 202
+    api.patch(where, json={"paused": True})
+    assert api.patch(where, json={"paused": False}).json()["state"] == "active"
 
 
 def test_it_shows_when_its_server_is_left_alone(

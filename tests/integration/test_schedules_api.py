@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import Engine
 
 from app.ids import new_id
+from tests.support.commands import Run
 from tests.support.customers import Customer
 from tests.support.jobs import count
 from tests.support.problems import assert_problem
@@ -192,6 +193,39 @@ def test_a_pause_lasts_until_it_is_ended_and_is_not_made_up_for(
     assert (resumed["paused"], resumed["paused_at"]) == (False, None)
     assert resumed["next_runs"][0]["at"] > resumed["updated_at"]
     assert fired(engine, UUID(schedule["id"])) == {}
+
+
+def test_an_operators_pause_is_ended_by_operators_alone(
+    api: httpx.Client, engine: Engine, tenant: Customer, run: Run
+) -> None:
+    name = made(api)["name"]
+    path = f"/v1/schedules/{api.get('/v1/schedules').json()['items'][0]['id']}"
+    asked = ("--tenant", tenant.id, "--reason", "It floods a partner.")
+    assert run("schedules", "pause", name, *asked).status == 0
+    held = api.get(path).json()
+    assert (held["paused"], held["error"]["code"]) == (True, "paused_by_operator")
+    assert held["error"]["message"] == "It floods a partner."
+    for answer in (
+        api.patch(path, json={"paused": False}),
+        api.patch(path, json={"cron": "0 9 * * *", "paused": False}),
+        api.post(f"{path}/run"),
+    ):
+        assert_problem(answer, 409, "paused_by_operator")
+        assert "It floods a partner. Only operators" in answer.json()["detail"]
+    changed = api.patch(path, json={"cron": "0 9 * * *", "paused": True}).json()
+    assert (changed["cron"], changed["error"]) == ("0 9 * * *", held["error"])
+    assert count(engine, "jobs") == 0
+    assert run("schedules", "run", name, *asked).status == 0
+    assert run("schedules", "resume", name, *asked).status == 0
+    free = api.get(path).json()
+    assert (free["paused"], free["error"]) == (False, None)
+    assert api.patch(path, json={"paused": True}).json()["error"] is None
+    assert not api.patch(path, json={"paused": False}).json()["paused"]
+
+
+def test_what_it_names_has_to_have_begun_to_be_run_now(api: httpx.Client) -> None:
+    path = f"/v1/schedules/{made(api, payload={'day': '2199-01-01'})['id']}"
+    assert_problem(api.post(f"{path}/run"), 422, "not_begun")
 
 
 def test_a_schedule_can_be_made_paused(api: httpx.Client) -> None:
