@@ -15,6 +15,7 @@
     ├── Unavailable                 503  a part we depend on is away; try again later
     │   ├── Overloaded              503  too much is waiting already
     │   ├── BrokerAway              503  RabbitMQ is
+    │   ├── StoreAway               503  the object store is
     │   ├── ScannerAway             503  the virus scanner is, or it gave no verdict
     │   └── OutcomeUnknown          503  the connection was lost in the middle of a commit
     ├── LostLease                   500  the job was taken over or cancelled while it ran (workers only)
@@ -156,6 +157,12 @@ class BrokerAway(Unavailable):
     """RabbitMQ doesn't answer, closed the connection, or left confirms out for too long."""
 
     code = "broker_away"
+
+
+class StoreAway(Unavailable):
+    """The object store was found away a moment ago, and still is."""
+
+    code = "store_away"
 
 
 class ScannerAway(Unavailable):

@@ -1,5 +1,5 @@
-"""The depth of the queues, dead letters and the database's state, for Prometheus: read when somebody asks, and
-at most every few seconds.
+"""The depth of the queues, dead letters, the database's state and whether the store answers, for Prometheus: read when
+somebody asks, and at most every few seconds.
 """
 
 import threading
@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.broker.dead_letters import DeadLetterQueue
 from app.broker.topology import QUEUES
 from app.errors import BrokerAway
+from app.health import OK, Probe
 from app.jobs import CATALOG
 from app.ledger.affinity import affinity_of
 from app.ledger.contract import Catalog
@@ -25,6 +26,7 @@ from app.logs import cause
 from app.metrics import declared
 from app.metrics.declared import Metric
 from app.settings import Settings
+from app.storage import make_storage
 
 log = structlog.get_logger()
 
@@ -46,6 +48,7 @@ class Depths(Collector):
         self._lock = threading.Lock()
         self._read_at = float("-inf")
         self._broker: DeadLetterQueue | None = None
+        self._ask_store = Probe(make_storage(settings, patient=False).check)
         self._depths: list[Depth] = []
         self._standing: Standing | None = None
         self._lengths: dict[str, tuple[int, int]] = {}
@@ -83,6 +86,11 @@ class Depths(Collector):
         except BrokerAway as away:
             log.warning("depths.broker_unread", error=cause(away))
             self._leave()
+        answer = self._ask_store()
+        if answer == OK:
+            self._successes["store"] = time.time()
+        else:
+            log.warning("depths.store_unread", error=answer)
 
     def _length(self, broker: DeadLetterQueue, queue: str) -> tuple[int, int]:
         """With the messages of the queue's shards; the consumers are those of whichever has the fewest."""

@@ -110,7 +110,7 @@ QUEUE_READ = Metric(
     _DISPATCHER,
     _GAUGE,
     "millrace_queue_reading_timestamp_seconds",
-    "When the figures millrace_queue_* were last read; source is ledger or broker.",
+    "When ledger and broker last told the figures millrace_queue_*, and when the store last answered, by source.",
     ("source",),
 )
 DEAD_LETTERS = Metric(

@@ -207,7 +207,7 @@ def test_values_of_labels_are_those_of_the_code() -> None:
     known = {
         "outcome": set(OUTCOMES),
         "state": {"queued", "running"},
-        "source": {"ledger", "broker"},
+        "source": {"ledger", "broker", "store"},
         "queue": {queue.value for queue in Queue} | {DEAD_LETTER_QUEUE},
         "result": set(ROW_RESULTS),
         "job": {config["job_name"] for config in scraped},

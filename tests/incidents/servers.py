@@ -133,6 +133,20 @@ def lost_database(stage: Stage) -> Course:
     yield
 
 
+@incident("a lost store", page="store-unreachable", alert="MillraceStoreUnreachable")
+def lost_store(stage: Stage) -> Course:
+    """The object store is stopped; three exports are asked for."""
+    stage.system.stop_program("s3")
+    with stage.client("acme") as client:
+        for _ in range(3):
+            order = {"target": "contacts", "format": "csv"}
+            client.post("/v1/exports", json=order).raise_for_status()
+    yield
+    stage.do("millrace jobs list --state scheduled")
+    stage.do("docker compose start s3")
+    yield
+
+
 @incident("a full memory", page="broker-memory-alarm", alert="MillraceBrokerMemoryAlarm")
 def full_memory(stage: Stage) -> Course:
     """RabbitMQ is told to use less memory than it does, and raises its alarm."""

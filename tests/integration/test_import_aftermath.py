@@ -33,6 +33,7 @@ from workers.handlers.import_chunk import import_chunk
 from workers.runtime.context import Context
 from workers.runtime.executor import Disposition
 from workers.runtime.outcome import Outcome
+from workers.runtime.store_watch import StoreWatch
 
 PEOPLE = [[f"person{number}@example.com", f"Person {number}"] for number in range(6)]
 
@@ -103,7 +104,8 @@ class Upload:
                         pending.pop()()
                     return super().read_range(key, start, end)
 
-            ctx.storage = Interrupting(ctx.storage._client, ctx.storage.bucket)
+            storage = Interrupting(ctx.storage._client, ctx.storage.bucket)
+            ctx._store = StoreWatch(storage, storage.check)
             return import_chunk(ctx, job)
 
         self.worker.handle(ImportChunk, handler)  # type: ignore[arg-type]

@@ -2,8 +2,6 @@
 process notices in a bounded time, says what it misses, stays alive, and goes on by itself.
 """
 
-import json
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -16,12 +14,12 @@ import pytest
 
 from app.settings import Settings
 from app.storage import Storage
-from infra.local.layout import ROOT
-from infra.local.ports import LOOPBACK, accepts, choose_ports
+from infra.local.ports import LOOPBACK, choose_ports
 from infra.local.product import Product
 from infra.local.waiting import until
 from tests.chaos.links import Links
 from tests.support.customers import Customer
+from tests.support.lines import lines_to
 from tests.support.processes import Processes
 from tests.support.servers import Servers, wait_for
 from tests.support.web import plain_client, web_server
@@ -52,16 +50,8 @@ def ports(tmp_path: Path) -> dict[str, int]:
 def links(servers: Servers, ports: dict[str, int], tmp_path: Path) -> Iterator[Links]:
     system = servers.system
     targets = {"postgres": system.postgres.port, "rabbitmq": system.rabbitmq.port}
-    plan = tmp_path / "proxy.json"
-    lines = {name: [ports[name], targets[name]] for name in LINES}
-    plan.write_text(json.dumps({"control": ports["control"], "links": lines}))
-    process = subprocess.Popen([sys.executable, "-m", "tests.chaos.proxy", str(plan)], cwd=ROOT)
-    try:
-        wait_for(lambda: accepts(ports["control"]), what="the proxy")
-        yield Links(ports["control"])
-    finally:
-        process.kill()
-        process.wait()
+    with lines_to(tmp_path, targets, ports) as made:
+        yield made
 
 
 def through(url: str, port: int) -> str:

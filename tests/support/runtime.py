@@ -13,12 +13,13 @@ from app.ledger.aftermath import Aftermath, Ending
 from app.ledger.contract import JobContract
 from app.mailing.smtp import Mailer
 from app.settings import Settings
-from app.storage import Storage
+from app.storage import Storage, make_storage
 from workers.runtime.attempt import Delivery, Runtime
 from workers.runtime.context import Context
 from workers.runtime.executor import Disposition, execute
 from workers.runtime.lease import LeaseKeeper
 from workers.runtime.registry import Registration, registrations
+from workers.runtime.store_watch import StoreWatch
 from workers.runtime.together import run_apart, run_message
 
 Ended = Callable[[Connection, Any, Ending], Sequence[JobContract]]
@@ -49,7 +50,7 @@ class Worker:
         self.aftermaths: dict[str, Aftermath] = dict(AFTERMATHS)
         self.runtime = Runtime(
             engine=engine,
-            storage=storage,
+            store=StoreWatch(storage, make_storage(settings, patient=False).check),
             mailer=Mailer(settings),
             settings=settings,
             leases=LeaseKeeper(engine, lease_seconds=settings.lease_seconds),

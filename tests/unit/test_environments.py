@@ -27,6 +27,7 @@ WELL: Series = {
     "millrace_dispatcher_connected": "1",
     'millrace_queue_reading_timestamp_seconds{source="ledger"}': "0+30",
     'millrace_queue_reading_timestamp_seconds{source="broker"}': "0+30",
+    'millrace_queue_reading_timestamp_seconds{source="store"}': "0+30",
     'millrace_queue_consumers{queue="default"}': "2",
     'millrace_queue_oldest_age_seconds{queue="default"}': "1",
     'millrace_queue_due_jobs{queue="default"}': "10",
@@ -109,6 +110,10 @@ FAULTS: dict[str, tuple[Series, Sequence[Mapping[str, str]]]] = {
     ),
     "MillraceBrokerUnreachable": (
         {'millrace_queue_reading_timestamp_seconds{source="broker"}': "0"},
+        [{}],
+    ),
+    "MillraceStoreUnreachable": (
+        {'millrace_queue_reading_timestamp_seconds{source="store"}': "0"},
         [{}],
     ),
     "MillraceBrokerDiskAlarm": ({"rabbitmq_alarms_free_disk_space_watermark": "1"}, [{}]),

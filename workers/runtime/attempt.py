@@ -11,15 +11,17 @@ from app.ledger.aftermath import Aftermaths
 from app.ledger.contract import JobContract, UnreadablePayload
 from app.ledger.flows import Flow, enqueue_flows
 from app.ledger.job_error import JobError, describe_exception, job_error
+from app.ledger.put_off import DATABASE_AWAY, STORE_AWAY
 from app.ledger.store import Claimed
 from app.mailing.smtp import Mailer
+from app.outages import is_database_away, is_store_away
 from app.plurals import counted
 from app.settings import Settings
-from app.storage import Storage
 from workers.runtime.context import Context
 from workers.runtime.lease import LeaseKeeper
 from workers.runtime.outcome import Cancel, Dead, Done, Outcome, PermanentError, Retry, Snooze
 from workers.runtime.registry import Registration, registrations
+from workers.runtime.store_watch import StoreWatch
 
 SOFT_TIME_LIMIT = "soft_time_limit"
 
@@ -45,7 +47,7 @@ class Runtime:
     """What one worker process shares between its jobs. `soft_timeout` is the pool's own exception."""
 
     engine: Engine
-    storage: Storage
+    store: StoreWatch
     mailer: Mailer
     settings: Settings
     leases: LeaseKeeper
@@ -54,12 +56,24 @@ class Runtime:
 
 
 @dataclass(frozen=True, slots=True)
+class Hindrance:
+    """A server's absence, by its `code`. `still`: it was asked when the attempt was over, and didn't answer."""
+
+    code: str
+    server: str
+    still: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
-    """What became of an attempt; `error` is why, where it failed. `raised`: the handler broke down."""
+    """What became of an attempt; `error` is why, where it failed. `raised`: the handler broke down; `hindrance`: because of
+    this, it seems.
+    """
 
     outcome: Outcome
     error: JobError | None = None
     raised: bool = False
+    hindrance: Hindrance | None = None
 
 
 def context_of(runtime: Runtime, job: Claimed, *, connection: Connection | None = None) -> Context:
@@ -68,7 +82,7 @@ def context_of(runtime: Runtime, job: Claimed, *, connection: Connection | None 
     return Context(
         job,
         engine=runtime.engine,
-        storage=runtime.storage,
+        store=runtime.store,
         mailer=runtime.mailer,
         settings=runtime.settings,
         brief=registration is not None and registration.contract.spec.brief,
@@ -94,13 +108,28 @@ def judge(runtime: Runtime, context: Context) -> Verdict:
 
 
 def blame(runtime: Runtime, bad: BaseException) -> Verdict:
-    """Permanent errors are the end, all others are worth another try."""
+    """Permanent errors are the end, all others are worth another try; but where a server was away neither is true of
+    the job.
+    """
+    hindrance = _hindrance(runtime, bad)
     if isinstance(bad, PermanentError):
         error = describe_exception(bad, bad.code)
-        return Verdict(Dead(error["message"], error["code"]), error)
+        return Verdict(Dead(error["message"], error["code"]), error, hindrance=hindrance)
     code = SOFT_TIME_LIMIT if isinstance(bad, runtime.soft_timeout) else "exception"
     error = describe_exception(bad, code)
-    return Verdict(Retry(error["message"]), error, raised=True)
+    return Verdict(Retry(error["message"]), error, raised=True, hindrance=hindrance)
+
+
+def _hindrance(runtime: Runtime, bad: BaseException) -> Hindrance | None:
+    """A store that hangs may be seen by nothing but the time limit."""
+    if is_database_away(bad):
+        return Hindrance(DATABASE_AWAY, "database", still=False)  # what records this has reached it
+    timed_out = isinstance(bad, runtime.soft_timeout)
+    if timed_out or is_store_away(bad):
+        still = runtime.store.is_away()
+        if still or not timed_out:
+            return Hindrance(STORE_AWAY, "object store", still=still)
+    return None
 
 
 def _resolve(job: Claimed) -> tuple[Registration, JobContract]:

@@ -17,6 +17,7 @@ from app.settings import Settings
 from app.storage import Storage
 from workers.runtime import metering
 from workers.runtime.outcome import PermanentError
+from workers.runtime.store_watch import StoreWatch
 
 ItemT = TypeVar("ItemT")
 
@@ -37,14 +38,14 @@ class Context:
         job: Claimed,
         *,
         engine: Engine,
-        storage: Storage,
+        store: StoreWatch,
         mailer: Mailer,
         settings: Settings,
         brief: bool = False,
         connection: Connection | None = None,
     ) -> None:
         self.job = job
-        self.storage = storage
+        self._store = store
         self.mailer = mailer
         self.settings = settings
         self._engine = engine
@@ -60,6 +61,13 @@ class Context:
     def tenant_id(self) -> UUID:
         """The tenant that the job belongs to; every query names it."""
         return self.job.tenant_id
+
+    @property
+    def storage(self) -> Storage:
+        """The object store. Raises StoreAway where this process has found it away: let it pass, and the job is put off
+        at the cost of no attempt, as with whatever else says that it is away.
+        """
+        return self._store.use()
 
     @property
     def engine(self) -> Engine:

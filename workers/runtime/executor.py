@@ -31,6 +31,7 @@ from app.ledger import store
 from app.ledger.aftermath import Aftermaths, Ending, Subject, follow_end
 from app.ledger.burial import record_death
 from app.ledger.job_error import JobError, job_error
+from app.ledger.put_off import pause_seconds
 from app.ledger.retry import dice, retry_delay_seconds, tries_made
 from app.ledger.state import Event, State
 from app.ledger.store import Claimed
@@ -40,6 +41,7 @@ from workers.runtime import metering
 from workers.runtime.attempt import (
     SOFT_TIME_LIMIT,
     Delivery,
+    Hindrance,
     Runtime,
     Verdict,
     blame,
@@ -233,7 +235,31 @@ def _fail(runtime: Runtime, job: Claimed, verdict: Verdict) -> Outcome:
         # What it says may quote the payload: it is in the ledger, with the job.
         log.warning("job.failed", error_type=error["type"], frame=error["frame"])
     spans.fail(error["type"] if error["code"] == "exception" else error["code"])
-    return _with_database(lambda: _settle_failure(runtime, job, failure, error))
+    return _with_database(
+        lambda: (
+            _put_off(runtime, job, verdict.hindrance, error)
+            or _settle_failure(runtime, job, failure, error)
+        )
+    )
+
+
+def _put_off(
+    runtime: Runtime, job: Claimed, hindrance: Hindrance | None, error: JobError
+) -> Snooze | None:
+    """A server was away: later, at no cost. None where the attempt counts as any other."""
+    if hindrance is None:
+        return None
+    code = hindrance.code
+    with runtime.engine.begin() as tx:
+        seconds = pause_seconds(
+            tx, job.id, code=code, attempt=job.attempt, still_away=hindrance.still
+        )
+        if seconds is None:
+            return None
+        why = error | job_error(code, f"The {hindrance.server} was away: {error['message']}")
+        store.settle(tx, job, Event.SNOOZE, delay_seconds=seconds, extra_attempts=1, error=why)
+    log.warning("job.put_off", code=code, error_type=error["type"], seconds=round(seconds, 1))
+    return Snooze(seconds, why["message"], code)
 
 
 def _settle_failure(

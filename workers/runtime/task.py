@@ -23,6 +23,7 @@ from workers.runtime.attempt import Delivery, Runtime
 from workers.runtime.executor import Disposition
 from workers.runtime.lease import LeaseKeeper
 from workers.runtime.message import jobs_of
+from workers.runtime.store_watch import StoreWatch
 from workers.runtime.together import run_apart, run_message
 
 log = structlog.get_logger()
@@ -47,7 +48,7 @@ def runtime() -> Runtime:
     )
     return Runtime(
         engine=engine,
-        storage=make_storage(settings),
+        store=StoreWatch(make_storage(settings), make_storage(settings, patient=False).check),
         mailer=Mailer(settings),
         settings=settings,
         leases=LeaseKeeper(engine, lease_seconds=settings.lease_seconds),
