@@ -192,7 +192,7 @@ def chores_of(
 ) -> Chores:
     """What a dispatcher does beside dispatching, a thread each."""
     collector = Collector(settings, engine, catalog, aftermaths)
-    timekeeper = Timekeeper(engine, aftermaths)
+    timekeeper = Timekeeper(engine, aftermaths, lease_seconds=settings.lease_seconds)
     scheduler = Scheduler(engine, catalog)
     janitor = Janitor(settings, make_storage(settings), engine)
     successes: dict[str, float] = {}

@@ -8,7 +8,8 @@ from itertools import takewhile
 from uuid import UUID
 
 import structlog
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import SQLAlchemyError
 
 from app.ledger.aftermath import Aftermaths
 from app.ledger.deadlines import expire_next
@@ -20,20 +21,25 @@ log = structlog.get_logger()
 
 BATCH = 100
 ORPHAN_SECONDS = 60.0
+PROMPT_SECONDS = 5.0
+"""An answer that takes longer had to wait for a database that was away."""
 
 
 class Timekeeper:
-    """Each step is a few short transactions."""
+    """Each step is a few short transactions. Leases are those of `lease_seconds`."""
 
-    def __init__(self, engine: Engine, aftermaths: Aftermaths) -> None:
+    def __init__(
+        self, engine: Engine, aftermaths: Aftermaths, *, lease_seconds: float = 60.0
+    ) -> None:
         self._engine = engine
         self._aftermaths = aftermaths
+        self._grace_seconds = lease_seconds / 2
+        self._leases_from = float("-inf")
         self._swept = float("-inf")
 
     def step(self) -> bool:
         """One small batch of each; True when one of them was full."""
-        with self._engine.begin() as tx:
-            rescued = rescue_expired_leases(tx, limit=BATCH)
+        rescued = self._rescue()
         for job_id in rescued:
             log.warning("job.rescued", job_id=str(job_id), reason="lease_expired")
         expired = self._one_by_one(expire_next)
@@ -42,6 +48,22 @@ class Timekeeper:
         if time.monotonic() - self._swept >= ORPHAN_SECONDS:
             self._sweep()
         return spreading or BATCH in {expired, doomed, len(rescued)}
+
+    def _rescue(self) -> list[UUID]:
+        """Nobody could keep a lease while the database was away: when it is back, all have run out, of those that are
+        at work as well. So their workers have time to say so first.
+        """
+        asked = time.monotonic()
+        try:
+            with self._engine.begin() as tx:
+                tx.execute(text("SELECT 1"))
+                if time.monotonic() - asked > PROMPT_SECONDS:
+                    self._leases_from = time.monotonic() + self._grace_seconds
+                is_time = time.monotonic() >= self._leases_from
+                return rescue_expired_leases(tx, limit=BATCH) if is_time else []
+        except SQLAlchemyError:
+            self._leases_from = time.monotonic() + self._grace_seconds
+            raise
 
     def _one_by_one(self, end_next: Callable[[Connection, Aftermaths], bool]) -> int:
         """Each in a transaction of its own; how many they were, at most BATCH."""

@@ -13,9 +13,11 @@ from uuid import UUID
 
 from sqlalchemy import Connection, TextClause, text
 
+from app.ledger.put_off import DATABASE_AWAY
+
 _PUT_BACK = """
     , moved AS (
-        UPDATE jobs SET state = 'scheduled', lease_until = NULL
+        UPDATE jobs SET state = 'scheduled', lease_until = NULL, max_attempts = max_attempts + {free}
         FROM stuck WHERE jobs.id = stuck.id
         RETURNING jobs.id, jobs.tenant_id, jobs.queue, jobs.run_at, jobs.attempt, stuck.state,
                   stuck.worker
@@ -35,9 +37,11 @@ _PUT_BACK = """
 """
 
 
-def _put_back(stuck: str) -> TextClause:
-    """A statement that finds the rows of `stuck` and returns them to the outbox."""
-    return text(stuck + _PUT_BACK)
+def _put_back(stuck: str, *, free: str = "0") -> TextClause:
+    """A statement that finds the rows of `stuck` and returns them to the outbox; `free` is 1 where the attempt cost
+    none.
+    """
+    return text(stuck + _PUT_BACK.format(free=free))
 
 
 _EXPIRED_LEASES = _put_back("""
@@ -96,13 +100,22 @@ _SILENT = _put_back("""
         FOR NO KEY UPDATE SKIP LOCKED
     )
 """)
-_ABANDONED = _put_back("""
+_OF_WORKER = """
     WITH stuck AS (
         SELECT id, state, worker FROM jobs
         WHERE id = ANY(:ids) AND state = 'running' AND worker = :worker
         FOR NO KEY UPDATE SKIP LOCKED
     )
-""")
+"""
+_ABANDONED = _put_back(_OF_WORKER)
+# As app.ledger.put_off has it: not where the attempt before this one ended so as well.
+_HINDERED = _put_back(
+    _OF_WORKER,
+    free="""(NOT EXISTS (
+        SELECT FROM job_history h
+        WHERE h.job_id = jobs.id AND h.attempt = jobs.attempt - 1
+          AND h.event IN ('snooze', 'rescue') AND h.detail->>'code' = :code))::int""",
+)
 _RESCUED = text("""
     SELECT count(*) FROM job_history
     WHERE job_id = :job_id AND event = 'rescue'
@@ -195,6 +208,16 @@ def put_back_abandoned(tx: Connection, job_ids: Collection[UUID], *, worker: str
     """
     facts = {"code": "child_lost", "message": "The process that ran it has ended."}
     answer = tx.execute(_ABANDONED, {"ids": list(job_ids), "worker": worker, **facts})
+    return list(answer.scalars())
+
+
+def put_back_hindered(tx: Connection, job_ids: Collection[UUID], *, worker: str) -> list[UUID]:
+    """As `put_back_abandoned`, where it was the database that was away, which costs no attempt."""
+    facts = {
+        "code": DATABASE_AWAY,
+        "message": "The database was away when the attempt was to be recorded.",
+    }
+    answer = tx.execute(_HINDERED, {"ids": list(job_ids), "worker": worker, **facts})
     return list(answer.scalars())
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import psycopg
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Connection, Engine, event, text
 from sqlalchemy.exc import OperationalError
 
 from app.ledger.aftermath import Ending
@@ -16,8 +16,9 @@ from app.main import create_app
 from app.settings import Settings
 from app.storage import Storage
 from tests.support.customers import Customer
-from tests.support.jobs import Note, add_queued, count, events, job_facts
+from tests.support.jobs import Note, add_queued, count, events, job_facts, requeue
 from tests.support.runtime import Worker
+from workers.runtime.context import Context
 from workers.runtime.executor import Disposition
 from workers.runtime.outcome import Dead, Done
 
@@ -121,3 +122,26 @@ def test_an_upload_whose_commit_is_in_doubt_keeps_its_file(
     assert count(engine, "imports") == 1
     assert len(storage.keys()) == 1
     assert second.json()["id"] in storage.keys()[0]
+
+
+def test_a_connection_that_is_lost_at_work_costs_no_attempt_but_not_twice_in_a_row(
+    worker: Worker, engine: Engine, tenant: Customer
+) -> None:
+    """What ends its own connection each time dies of its attempts, if twice as slowly."""
+
+    def handler(ctx: Context, _: JobContract) -> Done:
+        with ctx.transaction() as tx:
+            tx.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
+        return Done()
+
+    worker.handle(Note, handler)
+    job_id = add_queued(engine, tenant.id, Note())
+    left = [Note.spec.retry.attempts]
+    while worker.deliver(job_id) is not Disposition.DEAD_LETTER:
+        facts = job_facts(engine, job_id)
+        left.append(facts.max_attempts - facts.attempt)
+        requeue(engine, job_id)
+    assert left == [3, 3, 2, 2, 1, 1]
+    assert [one for one in events(engine, job_id) if one in {"snooze", "retry", "die"}] == [
+        *("snooze", "retry", "snooze", "retry", "snooze", "die")
+    ]

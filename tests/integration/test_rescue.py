@@ -5,6 +5,7 @@ from uuid import UUID
 
 import pytest
 from sqlalchemy import Engine, text
+from sqlalchemy.exc import OperationalError
 
 from app.errors import BrokerAway, LostLease
 from app.housekeeping.timekeeper import Timekeeper
@@ -35,7 +36,7 @@ from tests.support.jobs import (
     running,
 )
 from tests.support.runtime import Worker
-from tests.support.servers import Servers
+from tests.support.servers import Servers, wait_for
 from workers.runtime.context import Context
 from workers.runtime.executor import Disposition
 from workers.runtime.outcome import Done
@@ -362,3 +363,26 @@ def test_a_handler_that_outlives_its_lease_leaves_nothing(
     assert worker.deliver(job_id) is Disposition.ACKNOWLEDGE
     assert (job_facts(engine, job_id).state, children(engine, job_id)) == ("scheduled", [])
     assert_in_its_place(engine)
+
+
+def test_after_an_outage_of_the_database_workers_may_first_say_that_they_are_there(
+    engine: Engine, tenant: Customer, servers: Servers, database: str
+) -> None:
+    """No lease could be kept meanwhile."""
+    job_id = add_queued(engine, tenant.id, Note())
+    with engine.begin() as tx:
+        assert claim_now(tx, job_id, lease_seconds=0) is not None
+    patient = Timekeeper(engine, {}, lease_seconds=1000)
+    prompt = Timekeeper(engine, {}, lease_seconds=0.1)
+    with servers.no_new_connections(database):
+        for timekeeper in (patient, prompt):
+            with pytest.raises(OperationalError):
+                timekeeper.step()
+    patient.step()
+    assert job_facts(engine, job_id).state == "running"
+
+    def rescued() -> bool:
+        prompt.step()
+        return job_facts(engine, job_id).state == "scheduled"
+
+    wait_for(rescued, what="the rescue")

@@ -1,5 +1,6 @@
 """The real servers that the whole run shares, and a database of its own for each test."""
 
+import json
 import os
 import subprocess
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from typing import Protocol
 import pytest
 from psycopg import sql
 
+from app.broker.topology import MAX_LENGTH
 from app.migrations.run import upgrade
 from app.settings import Settings
 from infra.local import SERVERS, LocalError, LocalSystem
@@ -105,6 +107,17 @@ class Servers:
         statement = sql.SQL("ALTER DATABASE {} SET default_transaction_read_only = {}")
         self.databases.run(statement.format(sql.Identifier(database), sql.Literal(wanted)))
         self.databases.end_sessions(database)
+
+    @contextmanager
+    def delivery_limit(self, limit: int) -> Iterator[None]:
+        """How often the broker delivers a message of the queue default, for as long as the block."""
+        policy = ["--vhost", "millrace", "--apply-to", "queues", "--priority", "9"]
+        definition = json.dumps({"delivery-limit": limit, "max-length": MAX_LENGTH})
+        self.rabbitmqctl("set_policy", *policy, "impatient", "^default$", definition)
+        try:
+            yield
+        finally:
+            self.rabbitmqctl("clear_policy", "--vhost", "millrace", "impatient")
 
     def rabbitmqctl(self, *words: str) -> str:
         """Raises CalledProcessError; takes about a second."""

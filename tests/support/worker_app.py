@@ -26,10 +26,13 @@ from tests.support.worker_jobs import (
     Warm,
 )
 from workers.celery_app import app
+from workers.runtime import executor
 from workers.runtime.context import Context
 from workers.runtime.outcome import Dead, Done, Outcome
 from workers.runtime.registry import handles
 from workers.runtime.task import register_task
+
+executor.DATABASE_WAIT_SECONDS = float(os.environ.get("TEST_DATABASE_WAIT_SECONDS", "30"))
 
 _TALLY = text("INSERT INTO tallies (job_id, attempt, pid) VALUES (:job_id, :attempt, :pid)")
 

@@ -11,7 +11,8 @@ claim -> nothing to claim ............................... acknowledge
              -> an exception ... Retry, or Dead if it is permanent
              -> the lease is lost .... roll back ........ acknowledge
              -> its lock is taken .... snooze ........... acknowledge
-the database stays away, or the runtime is at fault .... give the message back
+the database stays away ................................ hold the message until it is back
+the runtime is at fault ................................ give the message back
 """
 
 import time
@@ -69,6 +70,8 @@ class Disposition(Enum):
     ACKNOWLEDGE = "acknowledge"
     DEAD_LETTER = "dead_letter"
     GIVE_BACK = "give_back"
+    HOLD = "hold"
+    """The database is away: to be given back when it answers."""
 
 
 def execute(runtime: Runtime, delivery: Delivery, *, ran: Verdict | None = None) -> Disposition:
@@ -96,7 +99,7 @@ def _execute(
     except (OperationalError, InterfaceError) as error:
         _fruitless(delivery, trail, "given_back")
         log.warning("job.database_away", error=cause(error))
-        return Disposition.GIVE_BACK
+        return Disposition.HOLD
     except Exception:
         # A fault of ours. The ledger's attempt limit ends the circle that this may become.
         _fruitless(delivery, trail, "given_back")

@@ -87,7 +87,7 @@ class GivenBack(bootsteps.StartStopStep):
     def _run(self, worker: str) -> None:
         while True:
             jobs = self._expected.take()
-            while not self._put_back(worker, jobs - _held()):
+            while not self._put_back(worker, jobs - jobs_at_work()):
                 time.sleep(AGAIN_SECONDS)
 
     def _put_back(self, worker: str, jobs: set[UUID]) -> bool:
@@ -105,7 +105,7 @@ class GivenBack(bootsteps.StartStopStep):
         return True
 
 
-def _held() -> set[UUID]:
+def jobs_at_work() -> set[UUID]:
     """The jobs of all messages that this worker has, and that a child of its own may therefore run."""
     while True:
         try:

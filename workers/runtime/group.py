@@ -16,8 +16,15 @@ from workers.runtime.executor import Disposition
 from workers.runtime.held import is_brief
 from workers.runtime.message import jobs_in
 from workers.runtime.registry import registrations
-from workers.runtime.request import Request
+from workers.runtime.request import DATABASE_AWAY, Request
 from workers.runtime.task import run_group
+from workers.runtime.together import UNDONE
+
+_WHY = {
+    Disposition.HOLD: DATABASE_AWAY,
+    Disposition.GIVE_BACK: "no time left",
+    Disposition.DEAD_LETTER: "dead",
+}
 
 
 def brief_delivery(request: Request) -> Delivery | None:
@@ -87,8 +94,7 @@ class Group:
             if what is Disposition.ACKNOWLEDGE:
                 request.on_success((0, None, seconds))
             else:
-                requeue = what is Disposition.GIVE_BACK
-                request.on_failure(_rejection(requeue=requeue), return_ok=True)
+                request.on_failure(_rejection(what), return_ok=True)
 
     def _on_failure(self, why: Any) -> None:
         """The child is gone."""
@@ -96,9 +102,9 @@ class Group:
             request.on_failure(why)
 
 
-def _rejection(*, requeue: bool) -> ExceptionInfo:
+def _rejection(what: Disposition) -> ExceptionInfo:
     """As a task that rejects its message leaves it."""
-    why = Reject("the database is away" if requeue else "dead", requeue=requeue)
+    why = Reject(_WHY[what], requeue=what in UNDONE)
     try:
         raise why
     except Reject:

@@ -23,6 +23,7 @@ from app.metrics.registry import registry
 from app.metrics.serving import StatusServer
 from app.settings import Settings
 from workers.runtime import metering
+from workers.runtime.database_away import DatabaseAway
 from workers.runtime.registry import registrations
 from workers.runtime.vitals import Vitals
 
@@ -146,7 +147,9 @@ class PoolStatus(bootsteps.StartStopStep):
             cls.board,
             pool=parent.hostname.partition("@")[0],
             slots=lambda: int(parent.pool.num_processes),
-            unacknowledged=lambda: len(state.reserved_requests) + parent.consumer.kept,
+            unacknowledged=lambda: (
+                len(state.reserved_requests) + parent.consumer.kept + len(DatabaseAway.holding)
+            ),
         )
         shown = registry(Process.WORKER)
         shown.register(collector)

@@ -27,6 +27,7 @@ from kombu.asynchronous import get_event_loop
 from app.health import Heartbeat
 from app.settings import Settings
 from app.traces import spans
+from workers.runtime.database_away import DatabaseAway
 from workers.runtime.given_back import GivenBack
 from workers.runtime.pool_status import PoolStatus
 from workers.runtime.presence import Presence
@@ -67,6 +68,7 @@ def install(app: Celery, settings: Settings, *, before_exit: Callable[[], None])
     PoolStatus.install(app, settings)
     Presence.install(app)
     GivenBack.install(app)
+    DatabaseAway.install(app)
     Vitals.heartbeat = Heartbeat(settings.heartbeat_file)
     app.steps["worker"].add(Liveness)
     app.steps["consumer"].add(Connected)

@@ -1,24 +1,53 @@
 """What Celery's main process keeps of a message that a child works on."""
 
+from typing import Any
+
+from billiard.einfo import ExceptionInfo
+from celery.exceptions import Reject
 from celery.worker.request import Request as CeleryRequest
 
 from workers.runtime import metering
+from workers.runtime.database_away import DatabaseAway
 from workers.runtime.given_back import GivenBack
+
+DATABASE_AWAY = "the database is away"
+"""Why a child rejects a message that is to go back, but not before that is over."""
 
 
 class Request(CeleryRequest):
-    """Celery's, which also counts the children that a hard time limit killed, and has somebody look after the
-    jobs of a message that it gives back.
+    """Celery's, which also counts the children that a hard time limit killed, has somebody look after the jobs of a
+    message that it gives back, and holds one that would go back to a database that is away.
     """
 
+    _held = False
+    _holds = False
+
     def on_timeout(self, soft: bool, timeout: float) -> None:
-        """In the main process."""
+        """In the main process. A child that waits for a database that hangs is ended by nothing else."""
         if not soft:
             metering.timed_out(str(self.name), "hard")
+            self._holds = True
         super().on_timeout(soft, timeout)
+
+    def on_failure(self, exc_info: ExceptionInfo, *more: Any, **named: Any) -> None:
+        """As stock."""
+        why = exc_info.exception
+        why = getattr(why, "exc", why)
+        if isinstance(why, Reject) and why.args[:1] == (DATABASE_AWAY,):
+            self._holds = True
+        super().on_failure(exc_info, *more, **named)
 
     def reject(self, requeue: bool = False) -> None:
         """As stock; with `requeue` the broker has the message again, if the line to it still stands."""
+        if requeue and self._holds:
+            if not self._held:
+                self._held = True
+                DatabaseAway.holding.add(self, self._give_back)
+            return
         super().reject(requeue=requeue)
         if requeue:
             GivenBack.expect(self)
+
+    def _give_back(self) -> None:
+        self._holds = False
+        self.reject(requeue=True)

@@ -23,6 +23,7 @@ from workers.runtime.attempt import Delivery, Runtime
 from workers.runtime.executor import Disposition
 from workers.runtime.lease import LeaseKeeper
 from workers.runtime.message import jobs_of
+from workers.runtime.request import DATABASE_AWAY
 from workers.runtime.store_watch import StoreWatch
 from workers.runtime.together import run_apart, run_message
 
@@ -108,8 +109,11 @@ def _run_all(task: Task[Any, Any], kind: str, message: Mapping[str, Any]) -> Non
     alone = not companions
     deliveries = [_delivery(task, kind, *one, alone=alone) for one in (first, *companions)]
     said = run_message(runtime(), deliveries)
-    if Disposition.GIVE_BACK in said:  # with all that is left of it
-        raise Reject("the database is away", requeue=True)
+    # With all that is left of it.
+    if Disposition.HOLD in said:
+        raise Reject(DATABASE_AWAY, requeue=True)
+    if Disposition.GIVE_BACK in said:
+        raise Reject("a fault of the runtime", requeue=True)
     # A companion's death is in the ledger; the message is the first job's, and follows that.
     if said[0] is Disposition.DEAD_LETTER:
         raise Reject("dead", requeue=False)

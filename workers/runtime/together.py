@@ -30,6 +30,8 @@ from workers.runtime.trail import Trail
 
 log = structlog.get_logger("workers.runtime.executor")
 
+UNDONE = frozenset({Disposition.GIVE_BACK, Disposition.HOLD})
+
 
 class _Split(Exception):
     """One of them isn't done."""
@@ -52,7 +54,7 @@ def run_message(
     """
     said = _run_each(runtime, deliveries, deliveries, clock)
     late = [one.job_id for one, what in zip(deliveries, said, strict=True) if what is None]
-    instead = Disposition.ACKNOWLEDGE if _put_back(runtime, late) else Disposition.GIVE_BACK
+    instead = Disposition.ACKNOWLEDGE if _put_back(runtime, late) else Disposition.HOLD
     return [what or instead for what in said]
 
 
@@ -69,7 +71,7 @@ def run_apart(
     """
     said = _run_each(runtime, deliveries, [one for one in deliveries if _shares(one)], clock)
     answers = [what or Disposition.GIVE_BACK for what in said]
-    if given_back := answers.count(Disposition.GIVE_BACK):
+    if given_back := sum(answer in UNDONE for answer in answers):
         log.info("jobs.given_back", jobs=given_back)
     return answers
 
@@ -91,9 +93,9 @@ def _run_each(
     for one in deliveries:
         if id(one) in shared:
             said.append(shared[id(one)])
-        elif Disposition.GIVE_BACK in said:
+        elif said and said[-1] in UNDONE:
             # The database is away, and each would only wait as long again.
-            said.append(Disposition.GIVE_BACK)
+            said.append(said[-1])
         elif (said or shared) and clock() > latest:
             said.append(None)
         else:

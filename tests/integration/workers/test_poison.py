@@ -1,15 +1,12 @@
 """Jobs that are bad for their worker: each is stopped, and its neighbours don't notice."""
 
-import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
 import pytest
 from sqlalchemy import text
 
-from app.broker.topology import MAX_LENGTH
 from tests.integration.workers.conftest import CHILDREN
 from tests.support.fleet import Fleet
 from tests.support.jobs import events, job_facts
@@ -22,17 +19,6 @@ RECOVERY_SECONDS = 10.0
 """Half a second on an idle machine; a lease is a minute."""
 IMPATIENCE = 3
 """The broker's delivery limit, for once."""
-
-
-@contextmanager
-def delivery_limit(servers: Servers, limit: int) -> Iterator[None]:
-    policy = ["--vhost", "millrace", "--apply-to", "queues", "--priority", "9"]
-    definition = json.dumps({"delivery-limit": limit, "max-length": MAX_LENGTH})
-    servers.rabbitmqctl("set_policy", *policy, "impatient", "^default$", definition)
-    try:
-        yield
-    finally:
-        servers.rabbitmqctl("clear_policy", "--vhost", "millrace", "impatient")
 
 
 def rows(fleet: Fleet, query: str, job_id: UUID) -> list[tuple[Any, ...]]:
@@ -78,7 +64,7 @@ def test_a_job_that_kills_its_worker_dies_of_its_attempts(fleet: Fleet) -> None:
 def test_a_job_that_outlives_the_broker_s_patience_is_a_dead_letter(
     fleet: Fleet, servers: Servers
 ) -> None:
-    with delivery_limit(servers, IMPATIENCE):
+    with servers.delivery_limit(IMPATIENCE):
         (maniac,) = fleet.enqueue([Maniac()])
         neighbours = fleet.enqueue([Tally(seconds=0.02) for _ in range(60)])
         fleet.wait_until("dead", [maniac])
