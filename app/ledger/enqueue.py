@@ -25,19 +25,19 @@ _FIELDS = """
     id uuid, tenant_id uuid, parent_id uuid, traceparent text, kind text, version int, queue text, payload jsonb, max_attempts int, priority smallint,
     run_at timestamptz, deadline timestamptz, unique_key text, unique_until text, unique_seconds float,
     debounce_seconds float, debounce_most float, concurrency_key text, concurrency_limit smallint,
-    in_order boolean
+    in_order boolean, key_given boolean
 """
 _COLUMNS = """
     id, tenant_id, parent_id, traceparent, kind, version, queue, payload, max_attempts, priority, run_at,
     deadline, unique_key, unique_until, unique_lapses_at, debounce_until, concurrency_key,
-    concurrency_limit, in_order
+    concurrency_limit, in_order, key_given
 """
 _VALUES = """
     id, tenant_id, parent_id, traceparent, kind, version, queue, payload, max_attempts, priority,
     coalesce(run_at, clock_timestamp() + make_interval(secs => coalesce(debounce_seconds, 0))),
     deadline, unique_key, unique_until, clock_timestamp() + make_interval(secs => unique_seconds),
     clock_timestamp() + make_interval(secs => debounce_most), concurrency_key,
-    concurrency_limit, coalesce(in_order, false)
+    concurrency_limit, coalesce(in_order, false), coalesce(key_given, false)
 """
 _ADDED = """
         ON CONFLICT (tenant_id, kind, unique_key) WHERE unique_key IS NOT NULL DO NOTHING
@@ -348,7 +348,7 @@ def concurrency_facts(job: JobContract, key: str | None = None) -> dict[str, obj
     """What the ledger keeps of the job's concurrency, with `key` in the place of the contract's own; nothing
     for a job without one.
     """
-    declared = job.spec.concurrency
+    declared, is_given = job.spec.concurrency, key is not None
     if key is None and declared is not None:
         key = declared.key_of(job.spec.kind, job)
     if key is None:
@@ -357,6 +357,7 @@ def concurrency_facts(job: JobContract, key: str | None = None) -> dict[str, obj
         "concurrency_key": kept(key),
         "concurrency_limit": 1 if declared is None else declared.limit,
         "in_order": declared is not None and declared.in_order,
+        "key_given": is_given,
     }
 
 

@@ -8,44 +8,19 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-TABLES = frozenset(
-    {
-        *("jobs", "job_history", "outbox", "in_flight", "waiting", "deadlines", "effects"),
-        *("job_waits", "batches", "batch_shards"),
-    }
-)
-"""What goes here, by the job or batch that it belongs to."""
+from app.ledger.belongings import OF_ENDED, OF_OPEN, forget_doomed
+
+TABLES = frozenset({"jobs", *OF_ENDED, *OF_OPEN, "batches", "batch_shards"}) - {"dead_letters"}
+"""What goes here, by the job or batch that it belongs to; of the letters there are others, of no job."""
 
 # Rows that somebody holds are left for the next look: nobody waits for two of them in another order.
-_JOBS = text("""
+_JOBS = text(f"""
     WITH doomed AS MATERIALIZED (
         SELECT id FROM jobs WHERE tenant_id = :tenant_id LIMIT :limit FOR UPDATE SKIP LOCKED
-    ), history AS (
-        DELETE FROM job_history USING doomed WHERE job_history.job_id = doomed.id
-    ), effect AS (
-        DELETE FROM effects USING doomed WHERE effects.job_id = doomed.id
-    ), waited AS (
-        DELETE FROM job_waits USING doomed WHERE job_waits.job_id = doomed.id
-    ), was_waited_for AS (
-        DELETE FROM job_waits USING doomed
-        WHERE job_waits.on_id = doomed.id AND job_waits.job_id NOT IN (SELECT id FROM doomed)
-    ), timed AS (
-        DELETE FROM deadlines USING doomed WHERE deadlines.job_id = doomed.id
-    ), held AS (
-        DELETE FROM waiting USING doomed WHERE waiting.job_id = doomed.id
-    ), boxed AS (
-        DELETE FROM outbox USING doomed WHERE outbox.job_id = doomed.id
-    ), flying AS (
-        DELETE FROM in_flight USING doomed WHERE in_flight.job_id = doomed.id
-    ), letter AS (
-        DELETE FROM dead_letters USING doomed WHERE dead_letters.job_id = doomed.id
-        RETURNING incident_id
-    ), job AS (
-        DELETE FROM jobs USING doomed WHERE jobs.id = doomed.id
-    )
+    ), {forget_doomed(open_ones=True)}
     SELECT (SELECT count(*) FROM doomed) AS removed,
-           ARRAY(SELECT DISTINCT incident_id FROM letter) AS incidents
-""")
+           ARRAY(SELECT DISTINCT incident_id FROM of_dead_letters) AS incidents
+""")  # noqa: S608 - constants
 _BATCHES = text("""
     WITH doomed AS MATERIALIZED (
         SELECT id FROM batches WHERE tenant_id = :tenant_id LIMIT :limit FOR UPDATE SKIP LOCKED

@@ -12,6 +12,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
+from app.ledger.belongings import forget_doomed
+
 BATCH = 1000
 _FIRST = UUID(int=0)
 _CLOCKS_APART = timedelta(days=1)
@@ -23,7 +25,7 @@ _BEFORE = text("""
     SELECT clock_timestamp() - make_interval(days => least(CAST(:days AS int), min(days)))
     FROM retention WHERE what = 'jobs'
 """)
-_JOBS = text("""
+_JOBS = text(f"""
     WITH page AS MATERIALIZED (
         SELECT id FROM jobs WHERE id > :after AND id < :before ORDER BY id LIMIT :batch
     ), doomed AS MATERIALIZED (
@@ -34,23 +36,10 @@ _JOBS = text("""
               :days))
           AND NOT EXISTS (SELECT FROM dead_letters d WHERE d.job_id = j.id AND d.state = 'open')
         FOR UPDATE OF j SKIP LOCKED
-    ), history AS (
-        DELETE FROM job_history USING doomed WHERE job_history.job_id = doomed.id
-    ), effect AS (
-        DELETE FROM effects USING doomed WHERE effects.job_id = doomed.id
-    ), letter AS (
-        DELETE FROM dead_letters USING doomed WHERE dead_letters.job_id = doomed.id
-    ), waited AS (
-        DELETE FROM job_waits USING doomed WHERE job_waits.job_id = doomed.id
-    ), was_waited_for AS (
-        DELETE FROM job_waits USING doomed
-        WHERE job_waits.on_id = doomed.id AND job_waits.job_id NOT IN (SELECT id FROM doomed)
-    ), job AS (
-        DELETE FROM jobs USING doomed WHERE jobs.id = doomed.id
-    )
+    ), {forget_doomed(open_ones=False)}
     SELECT (SELECT count(*) FROM doomed) AS removed, (SELECT count(*) FROM page) AS seen,
            (SELECT id FROM page ORDER BY id DESC LIMIT 1) AS last
-""")
+""")  # noqa: S608 - constants
 _LETTERS = text("""
     DELETE FROM dead_letters WHERE id IN (
         SELECT id FROM dead_letters d

@@ -18,6 +18,7 @@ from app.ledger.cancel import be_patient, hasten, missing
 from app.ledger.contract import Catalog, UnreadablePayload
 from app.ledger.doomed import PREREQUISITE_FAILED
 from app.ledger.ending import stand_still
+from app.ledger.enqueue import concurrency_facts
 from app.ledger.job_error import printable
 from app.ledger.state import State
 
@@ -44,6 +45,7 @@ _CHOSEN = f"""
 """
 _SELECT = f"""
     SELECT j.id, j.tenant_id, j.kind, j.version, j.payload, j.traceparent, j.attempt, j.batch_id,
+           CASE WHEN j.key_given THEN j.concurrency_key END AS given_key,
            (SELECT w.on_id FROM job_waits w
             WHERE w.job_id = j.id AND w.ended = 'dead' AND w.otherwise <> 'run'
             LIMIT 1) AS waits_in_vain
@@ -71,10 +73,15 @@ _LOCK_SHARDS = text("""
 _REPLAY = text("""
     WITH wanted AS (
         SELECT * FROM jsonb_to_recordset(CAST(:jobs AS jsonb)) AS j(
-            id uuid, version int, payload jsonb, tries int, delay float)
+            id uuid, version int, payload jsonb, queue text, tries int, delay float,
+            concurrency_key text, concurrency_limit smallint, in_order boolean, key_given boolean)
     ), moved AS (
         UPDATE jobs
         SET state = 'scheduled', version = wanted.version, payload = wanted.payload,
+            queue = wanted.queue, concurrency_key = wanted.concurrency_key,
+            concurrency_limit = wanted.concurrency_limit,
+            in_order = coalesce(wanted.in_order, false),
+            key_given = coalesce(wanted.key_given, false),
             max_attempts = jobs.attempt + wanted.tries, error = NULL, finished_at = NULL,
             deadline = NULL,
             run_at = clock_timestamp() + make_interval(secs => wanted.delay)
@@ -213,8 +220,8 @@ def replay(
     delay: float = 0.0,
 ) -> Replayed:
     """Put dead jobs back into the outbox with a full set of attempts and no deadline, at most `rate`
-    of them a second, the first after `delay`. Payloads of older versions are brought to the contract's;
-    effects that are known to have happened stay known. `after` goes on where another call ended.
+    of them a second, the first after `delay`. They are the contract's as it is now: its version, queue, attempts and
+    concurrency, but a concurrency key that was given for the job stays. Effects that are known to have happened stay known. `after` goes on where another call ended.
 
     A dry run changes nothing and takes no locks.
     """
@@ -310,7 +317,10 @@ def _revive(
     if contract is None:
         raise UnreadablePayload(f"There is no kind {row.kind!r} any more.", code="unknown_kind")
     try:
-        payload = contract.read(row.version, row.payload).model_dump(mode="json")
+        job = contract.read(row.version, row.payload)
+        payload = job.model_dump(mode="json")
+        key = None if contract.spec.affinity else row.given_key
+        concurrency = concurrency_facts(job, key)
         subject = Subject(
             id=row.id,
             tenant_id=row.tenant_id,
@@ -333,5 +343,7 @@ def _revive(
         "id": str(row.id),
         "version": contract.spec.version,
         "payload": payload,
+        "queue": contract.spec.queue.value,
         "tries": contract.spec.retry.attempts,
+        **concurrency,
     }

@@ -33,7 +33,8 @@ _REPLACE = text("""
             run_at = least(clock_timestamp() + make_interval(secs => :seconds), debounce_until),
             concurrency_key = CAST(:concurrency AS jsonb) ->> 'concurrency_key',
             concurrency_limit = CAST(CAST(:concurrency AS jsonb) ->> 'concurrency_limit' AS smallint),
-            in_order = coalesce(CAST(CAST(:concurrency AS jsonb) ->> 'in_order' AS boolean), false)
+            in_order = coalesce(CAST(CAST(:concurrency AS jsonb) ->> 'in_order' AS boolean), false),
+            key_given = coalesce(CAST(CAST(:concurrency AS jsonb) ->> 'key_given' AS boolean), false)
         WHERE id = :id AND state = 'scheduled' AND unique_key IS NOT NULL
         RETURNING id, tenant_id, run_at, attempt
     ), boxed AS (

@@ -69,6 +69,7 @@ class Job(Base):
     concurrency_key: Mapped[str | None]
     concurrency_limit: Mapped[int | None] = mapped_column(SmallInteger)
     in_order: Mapped[bool] = mapped_column(server_default=false())
+    key_given: Mapped[bool] = mapped_column(server_default=false())
     parent_id: Mapped[UUID | None]
     batch_id: Mapped[UUID | None]
     batch_shard: Mapped[int | None] = mapped_column(SmallInteger)

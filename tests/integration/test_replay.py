@@ -2,23 +2,28 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import ClassVar
 
 import httpx
 import pytest
 from sqlalchemy import Connection, Engine, text
 
+from app.broker.topology import Queue
 from app.errors import NotFound
 from app.imports.report import finished_letter
 from app.jobs import ImportChunk
 from app.ledger.aftermath import Aftermath
 from app.ledger.burial import Wire, bury_stray
+from app.ledger.concurrency import Concurrency
+from app.ledger.contract import JobContract, JobSpec
 from app.ledger.ending import stand_still
+from app.ledger.enqueue import enqueue
 from app.ledger.incidents import ignore, resolve
 from app.ledger.job_error import job_error
 from app.ledger.replay import DeadFilter, Discarded, Replayed, discard, replay, retry_job
 from app.storage import Storage
 from tests.support.customers import Customer
-from tests.support.deaths import TEST_CATALOG, dead, incident_of, letter_of
+from tests.support.deaths import TEST_CATALOG, dead, die, incident_of, letter_of
 from tests.support.imports import (
     accepted_import,
     counts,
@@ -32,6 +37,7 @@ from tests.support.jobs import (
     UrgentNote,
     add_queued,
     assert_lawful,
+    claim_now,
     count,
     events,
     job_facts,
@@ -127,6 +133,67 @@ def test_a_replay_goes_on_where_the_last_one_ended(engine: Engine, tenant: Custo
         rest = replay_all(tx, limit=3, rate=1.0, dry_run=True, after=first.last, delay=2.0)
     assert (first.job_ids, first.more, first.seconds) == (gone[:2], True, 1.0)
     assert (rest.job_ids, rest.more, rest.seconds) == (gone[2:], False, 4.0)
+
+
+class KeptNote(JobContract):
+    """As the release has it in which it dies."""
+
+    spec: ClassVar[JobSpec] = JobSpec(
+        kind="test.kept", concurrency=Concurrency(key=lambda job: f"account {job.account}", limit=4)
+    )
+
+    account: str = "a"
+
+
+class KeptNoteNow(KeptNote):
+    """As a later one has it."""
+
+    spec: ClassVar[JobSpec] = JobSpec(
+        kind="test.kept",
+        queue=Queue.LOW,
+        concurrency=Concurrency(key="account", in_order=True),
+    )
+
+
+class FreeNoteNow(KeptNote):
+    """As another has it."""
+
+    spec: ClassVar[JobSpec] = JobSpec(kind="test.kept")
+
+
+@pytest.mark.parametrize(
+    ("contract", "given", "becomes"),
+    [
+        (KeptNoteNow, None, ("low", "test.kept:account=a", 1, True)),
+        (KeptNoteNow, "mine", ("low", "mine", 1, True)),
+        (FreeNoteNow, None, ("default", None, None, False)),
+        (FreeNoteNow, "mine", ("default", "mine", 1, False)),
+    ],
+)
+def test_a_replayed_job_follows_the_contract_as_it_is_now(
+    engine: Engine,
+    tenant: Customer,
+    contract: type[JobContract],
+    given: str | None,
+    becomes: tuple[object, ...],
+) -> None:
+    """Its queue, and which jobs it waits for; a key that was given for the job stays."""
+    with engine.begin() as tx:
+        job_id = enqueue(tx, tenant.id, KeptNote(), concurrency_key=given).id
+    query = text("""
+        SELECT queue, concurrency_key, concurrency_limit, in_order FROM jobs WHERE id = :id
+    """)
+    for _ in range(2):
+        assert dispatch(engine) == [(job_id, "test.kept")]
+        with engine.begin() as tx:
+            claimed = claim_now(tx, job_id)
+        assert claimed is not None
+        die(engine, claimed)
+        with engine.begin() as tx:
+            retry_job(tx, {"test.kept": contract}, {}, tenant.id, job_id, reason="again")
+            assert tuple(tx.execute(query, {"id": job_id}).one()) == becomes
+            lines = tx.execute(text("SELECT job_id FROM key_lines")).scalars().all()
+            assert lines == ([job_id] if becomes[-1] else [])
 
 
 def test_one_kind_that_fails_to_revive_does_not_keep_the_others_dead(

@@ -44,6 +44,19 @@ def dead(
 ) -> UUID:
     """A job that died in its first attempt."""
     claimed = running(engine, tenant_id, job)
+    die(engine, claimed, message, code=code, frame=frame)
+    return claimed.id
+
+
+def die(
+    engine: Engine,
+    claimed: store.Claimed,
+    message: str = "It is broken.",
+    *,
+    code: str = "broken",
+    frame: str = "app.place:act",
+) -> None:
+    """The end of its attempt."""
     error = {
         "code": code,
         "message": message,
@@ -54,7 +67,6 @@ def dead(
     with engine.begin() as tx:
         store.settle(tx, claimed, Event.DIE, error=error)
         record_death(tx, claimed.id, claimed.kind, error)
-    return claimed.id
 
 
 def rewrite(engine: Engine, job_id: UUID, *, version: int, payload: str) -> None:
