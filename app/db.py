@@ -277,7 +277,14 @@ def commit_with(tx: Connection, statement: TextClause, parameters: Mapping[str, 
     raw = _ours(tx)
     with _translated(tx, statement):
         raw.commit_with(statement.text, parameters)
-    tx.commit()  # sends nothing any more
+    end(tx)  # sends nothing any more
+
+
+def end(tx: Connection) -> None:
+    """Commit, also where `tx` is one whose holder may not."""
+    transaction = tx.get_transaction()
+    if transaction is not None:
+        transaction.commit()
 
 
 def _ours(tx: Connection) -> driver.Connection:

@@ -98,10 +98,10 @@ _HOLD = text("""
            checkpoint, extract(epoch FROM clock_timestamp() - run_at)::float,
            CASE WHEN state = 'queued' AND coalesce(deadline > clock_timestamp(), true)
                 THEN extract(epoch FROM clock_timestamp()) END,
-           (SELECT set_config('idle_in_transaction_session_timeout', '15s', true))
+           pg_current_xact_id(), (SELECT set_config('idle_in_transaction_session_timeout', '15s', true))
     FROM jobs WHERE id = ANY(CAST(:job_ids AS uuid[])) ORDER BY id FOR NO KEY UPDATE
 """)
-# It fails where one of them is no longer held.
+# It fails where one of them is no longer held, or, of several, where one's handler has rolled back what the others wrote.
 _FINISH_HELD = text("""
     WITH moved AS (
         UPDATE jobs
@@ -121,7 +121,9 @@ _FINISH_HELD = text("""
                                       AS step(at, event, was, becomes)
         ORDER BY began, step.at
     )
-    SELECT 1 / (count(*) = cardinality(CAST(:job_ids AS uuid[])))::int FROM moved
+    SELECT 1 / (count(*) = cardinality(CAST(:job_ids AS uuid[]))
+                AND (count(*) = 1 OR pg_xact_status(CAST(:transaction AS xid8)) IS DISTINCT FROM 'aborted')
+               )::int FROM moved
 """)
 _HEARTBEAT = text("""
     UPDATE jobs SET lease_until = clock_timestamp() + make_interval(secs => :lease_seconds)
@@ -163,13 +165,14 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """A job whose row this transaction holds, as the attempt that it will have been. `began` is by the database's
+    """A job whose row this `transaction` holds, as the attempt that it will have been. `began` is by the database's
     clock, in seconds since the epoch.
     """
 
     job: Claimed
     worker: str
     began: float
+    transaction: str
 
 
 _CLAIMED = (
@@ -221,7 +224,7 @@ def hold(tx: Connection, job_ids: Sequence[UUID], *, worker: str) -> dict[UUID, 
 
 def _held(row: Sequence[Any], worker: str) -> Held | None:
     job_id, tenant_id, kind, version, queue, payload, attempt, most, traceparent, *more = row
-    checkpoint, waited, began, _ = more
+    checkpoint, waited, began, transaction, _ = more
     if began is None:
         return None
     job = Claimed(
@@ -238,12 +241,12 @@ def _held(row: Sequence[Any], worker: str) -> Held | None:
         waited_seconds=float(waited),
         taken_over=False,
     )
-    return Held(job=job, worker=worker, began=float(began))
+    return Held(job=job, worker=worker, began=float(began), transaction=transaction)
 
 
 def commit_held(tx: Connection, done: Sequence[tuple[Held, float]]) -> None:
     """Record claim and success of held jobs of one worker, each with its end by the database's clock, and commit `tx`
-    with their effects. Raises LostLease when one is no longer held.
+    with their effects. Raises LostLease when one is no longer held, or one's handler has rolled back the others' effects.
     """
     jobs = [held.job for held, _ in done]
     try:
@@ -256,6 +259,7 @@ def commit_held(tx: Connection, done: Sequence[tuple[Held, float]]) -> None:
                 "begins": [held.began for held, _ in done],
                 "ends": [end for _, end in done],
                 "worker": done[0][0].worker,
+                "transaction": done[0][0].transaction,
             },
         )
     except DataError as error:

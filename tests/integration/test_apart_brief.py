@@ -1,11 +1,13 @@
 """Brief jobs of several messages that a child has at once: a commit each, unless their contract has them travel together."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import count as counting
 from uuid import UUID
 
 import pytest
 from sqlalchemy import Engine, text
+from sqlalchemy.exc import DBAPIError
 
 from app.ledger.contract import JobContract
 from tests.support.brief import BriefNote, LoneNote, leave_effect
@@ -74,7 +76,36 @@ def test_one_that_fails_has_nobody_run_twice(worker: Worker, engine: Engine, job
     assert_lawful(engine)
 
 
-def test_a_connection_that_breaks_under_one_is_a_failure_of_that_one(
+def fail_unseen(ctx: Context) -> None:
+    """What it wrote is not to be committed, and it doesn't know."""
+    with ctx.transaction() as tx, suppress(DBAPIError):
+        tx.execute(text("SELECT 1 / 0"))
+
+
+def fail_at_the_commit(ctx: Context) -> None:
+    with ctx.transaction() as tx:
+        tx.execute(text("CREATE TABLE once (at int UNIQUE DEFERRABLE INITIALLY DEFERRED)"))
+        tx.execute(text("INSERT INTO once VALUES (1), (1)"))
+
+
+def close_it(ctx: Context) -> None:
+    with ctx.transaction() as tx:
+        tx.close()
+
+
+@pytest.mark.parametrize("spoil", [fail_unseen, fail_at_the_commit, close_it])
+def test_one_that_spoils_its_transaction_has_failed_and_nobody_else(
+    worker: Worker, engine: Engine, jobs: Jobs, spoil: Callable[[Context], None]
+) -> None:
+    jobs.does[jobs.lone[2]] = spoil
+    assert worker.deliver_apart(KIND, jobs.lone) == ACKNOWLEDGED
+    assert len(jobs.transactions) == JOBS, "each once"
+    assert events(engine, jobs.lone[2]) == ["enqueue", "dispatch", "claim", "retry"]
+    assert count(engine, "locks") == JOBS - 1
+    assert_lawful(engine)
+
+
+def test_a_connection_that_breaks_under_one_has_that_one_come_again(
     worker: Worker, engine: Engine, jobs: Jobs
 ) -> None:
     def break_it(ctx: Context) -> None:
@@ -83,7 +114,7 @@ def test_a_connection_that_breaks_under_one_is_a_failure_of_that_one(
 
     jobs.does[jobs.lone[2]] = break_it
     assert worker.deliver_apart(KIND, jobs.lone) == ACKNOWLEDGED
-    assert events(engine, jobs.lone[2]) == ["enqueue", "dispatch", "claim", "retry"]
+    assert events(engine, jobs.lone[2]) == ["enqueue", "dispatch", "claim", "snooze"]
     assert count(engine, "locks") == JOBS - 1
     assert_lawful(engine)
 

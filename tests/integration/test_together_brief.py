@@ -7,9 +7,10 @@ from itertools import count as counting
 from uuid import UUID
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, text
 
 from app.aftermath import AFTERMATHS
+from app.db import driver_connection
 from app.ledger.cancel import cancel
 from app.ledger.contract import JobContract
 from tests.support.brief import BriefNote, leave_effect
@@ -23,6 +24,7 @@ from tests.support.jobs import (
     count,
     events,
     job_facts,
+    letters,
 )
 from tests.support.log_lines import log_lines
 from tests.support.runtime import SoftTimeout, Worker
@@ -157,6 +159,49 @@ def test_one_that_runs_into_the_time_limit_has_had_its_attempt(
     for job_id in (*jobs.ids[:2], *jobs.ids[3:]):
         assert events(engine, job_id) == ["enqueue", "dispatch", "rescue"]
     assert_lawful(engine)
+
+
+@pytest.mark.parametrize("last", [True, False])
+@pytest.mark.parametrize(
+    "take_back",
+    [
+        lambda tx: tx.rollback(),
+        lambda tx: driver_connection(tx).rollback(),
+        lambda tx: tx.execute(text("ROLLBACK")),
+    ],
+)
+def test_one_that_takes_back_what_it_wrote_takes_back_nothing_of_the_others(
+    worker: Worker,
+    engine: Engine,
+    jobs: Jobs,
+    take_back: Callable[[Connection], object],
+    last: bool,
+) -> None:
+    def change_its_mind(ctx: Context) -> Outcome:
+        with ctx.transaction() as tx:
+            take_back(tx)
+        return Done()
+
+    jobs.does[jobs.ids[4 if last else 2]] = change_its_mind
+    worker.deliver_together(KIND, jobs.ids)
+    assert_all_done_once(engine, jobs.ids)
+    assert count(engine, "locks") == 4
+    assert_lawful(engine)
+
+
+def test_one_that_commits_is_dead_and_the_others_have_one_effect_each(
+    worker: Worker, engine: Engine, jobs: Jobs
+) -> None:
+    def commit(ctx: Context) -> Outcome:
+        with ctx.transaction() as tx:
+            tx.commit()
+        return Done()
+
+    jobs.does[jobs.ids[2]] = commit
+    worker.deliver_together(KIND, jobs.ids)
+    assert [one.code for one in letters(engine, jobs.ids[2])] == ["own_commit"]
+    assert_all_done_once(engine, [*jobs.ids[:2], *jobs.ids[3:]])
+    assert count(engine, "locks") == 4
 
 
 def test_one_that_was_cancelled_is_left_out(

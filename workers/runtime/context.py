@@ -8,6 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Engine
 
+from app.db import end
 from app.errors import LostLease
 from app.ledger import effects, locks, store
 from app.ledger.store import Claimed
@@ -18,6 +19,7 @@ from app.storage import Storage
 from workers.runtime import metering
 from workers.runtime.outcome import PermanentError
 from workers.runtime.store_watch import StoreWatch
+from workers.runtime.transaction import JobTransaction
 
 ItemT = TypeVar("ItemT")
 
@@ -78,7 +80,9 @@ class Context:
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
-        """The job's transaction. Leaving the block doesn't commit; only the runtime does."""
+        """The job's transaction. Leaving the block doesn't commit; only the runtime does, and a handler that commits is dead
+        with the code `own_commit`. It may roll back what it wrote.
+        """
         self.check()
         yield self._open()
 
@@ -99,7 +103,7 @@ class Context:
         with self.transaction() as tx:
             yield tx
             store.save_checkpoint(tx, self.job, saved)
-            tx.commit()
+            end(tx)
         self.saved = saved
 
     @contextmanager
@@ -194,7 +198,7 @@ class Context:
         """For the runtime: the job's transaction, committed at the end of the block."""
         connection = self._open()
         yield connection
-        connection.commit()
+        end(connection)
         self.committed()
 
     def committed(self) -> None:
@@ -223,5 +227,7 @@ class Context:
 
     def _open(self) -> Connection:
         if self._connection is None:
-            self._connection = self._engine.connect()
+            self._connection = JobTransaction(self._engine)
+        if not self._connection.in_transaction():
+            self._connection.begin()  # sends nothing; a handler's own `tx.begin()`, which would commit, fails
         return self._connection

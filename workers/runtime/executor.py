@@ -126,15 +126,25 @@ def _run_brief(
     runtime: Runtime, delivery: Delivery, trail: Trail
 ) -> tuple[Claimed, Outcome] | None:
     """In one transaction; None, and nothing done, where that isn't enough."""
+    has_run = False
 
     def run(_: Delivery, context: Context) -> Verdict:
+        nonlocal has_run
+        has_run = True
         trail.claimed(context.job)
         return judge(runtime, context)
 
     try:
         ran = run_held(runtime, [delivery], run)
-    except (OperationalError, InterfaceError):
+    except (OperationalError, InterfaceError, LockBusy):
         return None  # whether it was recorded or not, the claim will see
+    except LostLease:
+        raise
+    except Exception as bad:
+        if not has_run:
+            raise
+        # What the end of its transaction has brought to light.
+        return _conclude_held(runtime, delivery, trail, blame(runtime, bad))
     for one in ran:
         if isinstance(one.verdict.outcome, Done):
             return one.context.job, one.verdict.outcome

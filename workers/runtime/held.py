@@ -13,6 +13,7 @@ from workers.runtime.attempt import Delivery, Runtime, Verdict, context_of, enqu
 from workers.runtime.context import Context
 from workers.runtime.outcome import Done
 from workers.runtime.registry import registrations
+from workers.runtime.transaction import JobTransaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ def run_held(
     """
     ran: list[Ran] = []
     done: list[tuple[Held, float]] = []
-    with runtime.engine.connect() as tx:
+    with JobTransaction(runtime.engine) as tx:
         ids = [one.job_id for one in deliveries]
         held = store.hold(tx, ids, worker=deliveries[0].worker)
         clock = time.monotonic()
