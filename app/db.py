@@ -32,6 +32,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError, DisconnectionError, OperationalError
 
 from app import driver
+from app.errors import ReadOnly
 from app.settings import Settings
 from app.traces import sql as traced
 
@@ -45,6 +46,7 @@ transaction for longer than any job may take loses it.
 """
 CONNECT_SECONDS = 5
 _STALE = (InvalidSqlStatementName, DuplicatePreparedStatement, ReadOnlySqlTransaction)
+_READ_ONLY, _ON = "SHOW transaction_read_only", "on"
 _CHANGED = "cached plan must not change result type"
 
 
@@ -196,15 +198,26 @@ def probe_connection(settings: Settings) -> psycopg.Connection:
 
 
 def reach_once(settings: Settings) -> None:
-    """Connect, ask the server for an answer, leave. Raises psycopg.Error."""
+    """Connect, ask the server whether it takes writes, leave. Raises psycopg.Error, and ReadOnly."""
     with probe_connection(settings) as connection:
-        connection.execute("SELECT 1")
+        (answer,) = connection.execute(_READ_ONLY).fetchone() or (None,)
+        if answer == _ON:
+            raise ReadOnly
 
 
 def reach(engine: Engine) -> None:
-    """Ask the server for an answer. Raises SQLAlchemy's errors."""
+    """Ask the server whether it takes writes. Raises SQLAlchemy's errors, and ReadOnly."""
     with engine.connect() as connection:
-        connection.exec_driver_sql("SELECT 1")
+        insist_on_writes(connection)
+
+
+def insist_on_writes(connection: Connection) -> None:
+    """Raises ReadOnly where the server takes none. Then the connection isn't used again: the address may soon lead to
+    another.
+    """
+    if connection.exec_driver_sql(_READ_ONLY).scalar_one() == _ON:
+        connection.invalidate()
+        raise ReadOnly
 
 
 @contextmanager

@@ -14,6 +14,7 @@
     │   └── TooManyRequests         429  over a limit that more time will lift
     ├── Unavailable                 503  a part we depend on is away; try again later
     │   ├── Overloaded              503  too much is waiting already
+    │   ├── ReadOnly                503  PostgreSQL takes no writes
     │   ├── BrokerAway              503  RabbitMQ is
     │   ├── StoreAway               503  the object store is
     │   ├── ScannerAway             503  the virus scanner is, or it gave no verdict
@@ -151,6 +152,13 @@ class Overloaded(Unavailable):
     def __init__(self, message: str, *, retry_after: int = 30) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class ReadOnly(Unavailable):
+    """PostgreSQL answers, and takes no writes: a standby that isn't promoted (yet), or one that was set so."""
+
+    def __init__(self) -> None:
+        super().__init__("read-only: a standby that isn't promoted, or set so")
 
 
 class BrokerAway(Unavailable):

@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from app.errors import MillraceError
+
 ALIVE_SECONDS = 60.0
 """The loop may stand still for so long: longer than any wait for a server that has fallen silent."""
 ANSWER_SECONDS = 2.0
@@ -57,7 +59,7 @@ class Probe:
         self._answer = NO_ANSWER
 
     def __call__(self) -> str:
-        """`ok`, the name of what `ask` raised, or `no answer`. Never raises."""
+        """`ok`, what `ask` raised, an error of ours by its words and others by their name, or `no answer`. Never raises."""
         with self._lock:
             if self._asking is None or not self._asking.is_alive():
                 self._asking = threading.Thread(target=self._run, name="probe", daemon=True)
@@ -69,6 +71,8 @@ class Probe:
     def _run(self) -> None:
         try:
             self._ask()
+        except MillraceError as error:
+            self._answer = str(error)
         except Exception as error:  # noqa: BLE001 - whatever it is, the server isn't ready
             self._answer = type(error).__name__
         else:

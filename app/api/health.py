@@ -13,12 +13,12 @@ router = APIRouter(tags=["health"])
 
 
 def checks_of(engine: Engine, storage: Storage) -> dict[str, Probe]:
-    """Who asks the servers that the web can't do without."""
+    """Who asks the servers that the web needs."""
     return {"database": Probe(lambda: reach(engine)), "storage": Probe(storage.check)}
 
 
 class Health(BaseModel):
-    """`status` is "ok", "draining" or "unavailable"; `checks` says what of."""
+    """`status` is "ok", "degraded", "draining" or "unavailable"; `checks` says what of."""
 
     status: str
     checks: dict[str, str] = {}
@@ -33,17 +33,18 @@ async def healthz() -> Health:
 
 @router.get("/readyz", responses={503: {"model": Health}})
 def readyz(request: Request, response: Response) -> Health:
-    """Readiness: database and object store answer, and the process isn't about to stop.
+    """Readiness: the database answers and takes writes, and the process isn't about to stop.
 
-    The broker isn't asked: uploads go on without it. A server that doesn't answer in two seconds isn't there.
+    Without the object store it is ready all the same, but "degraded": uploads are refused, all else works. The broker isn't
+    asked: the API goes on without it. A server that doesn't answer in two seconds isn't there.
     """
     if request.app.state.draining:
         _not_ready(response)
         return Health(status="draining")
 
     checks = {name: ask() for name, ask in request.app.state.checks.items()}
-    if all_ok(checks):
-        return Health(status=OK, checks=checks)
+    if checks["database"] == OK:
+        return Health(status=OK if all_ok(checks) else "degraded", checks=checks)
     _not_ready(response)
     return Health(status="unavailable", checks=checks)
 

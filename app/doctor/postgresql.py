@@ -26,6 +26,7 @@ _NO_RIGHTS = """
       AND NOT (SELECT bool_and(has_table_privilege(t.name, r)) FROM unnest(%s::text[]) AS r)
     ORDER BY t.name
 """
+_WRITES = "SELECT pg_is_in_recovery(), current_setting('transaction_read_only') = 'on'"
 _IN_USE = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'"
 _UNSAFE = """
     SELECT name FROM pg_settings
@@ -75,12 +76,18 @@ def _version(connection: psycopg.Connection) -> Finding:
 
 
 def _state(connection: psycopg.Connection) -> Iterator[Finding]:
-    (standby,) = connection.execute("SELECT pg_is_in_recovery()").fetchone() or (False,)
+    (standby, read_only) = connection.execute(_WRITES).fetchone() or (False, False)
     if standby:
         yield failed(
             "postgresql.primary",
             "it is a standby, which can't be written to",
             "Use the primary's address.",
+        )
+    elif read_only:
+        yield failed(
+            "postgresql.primary",
+            "it takes no writes",
+            "Set default_transaction_read_only to off: it may be so for the server, the database or the role.",
         )
     unsafe = [name for (name,) in connection.execute(_UNSAFE)]
     if unsafe:

@@ -15,7 +15,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.broker.dead_letters import DeadLetterQueue
 from app.broker.topology import QUEUES
-from app.errors import BrokerAway
+from app.db import insist_on_writes
+from app.errors import BrokerAway, ReadOnly
 from app.health import OK, Probe
 from app.jobs import CATALOG
 from app.ledger.affinity import affinity_of
@@ -76,8 +77,9 @@ class Depths(Collector):
         try:
             with self._engine.connect() as tx:
                 self._depths, self._standing = read_depths(tx), read_standing(tx)
+                insist_on_writes(tx)
             self._successes["ledger"] = time.time()
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, ReadOnly) as error:
             log.warning("depths.ledger_unread", error=cause(error))
         try:
             self._broker = self._broker or DeadLetterQueue(self._settings, self._affinity)

@@ -10,11 +10,16 @@ import pytest
 from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
 
+from app.db import reach_once
+from app.errors import ReadOnly
 from app.ledger.contract import JobContract
+from app.settings import Settings
+from tests.support.commands import Run
 from tests.support.customers import Customer
 from tests.support.jobs import Note, SmallNote, add_queued, events, job_facts
 from tests.support.runtime import Worker
 from tests.support.servers import Servers
+from tests.support.web import Web
 from workers.runtime import executor
 from workers.runtime.attempt import Delivery
 from workers.runtime.executor import Disposition, execute
@@ -41,6 +46,23 @@ def test_the_api_says_that_it_is_away(servers: Servers, database: str, api: http
             assert refused.json()["type"] == "urn:millrace:problem:unavailable"
             assert refused.headers["Retry-After"]
     assert api.post("/v1/jobs", json=job).status_code == 202
+
+
+def test_whoever_asks_is_told_in_words(
+    servers: Servers, database: str, web: Web, settings: Settings, run: Run
+) -> None:
+    with web.client(None) as anyone, read_only(servers, database):
+        not_ready = anyone.get("/readyz")
+        assert not_ready.status_code == 503
+        assert not_ready.json()["checks"]["database"].startswith("read-only: ")
+        assert anyone.get("/livez").status_code == 200
+        with pytest.raises(ReadOnly):
+            reach_once(settings)  # the workers' question
+        said = run("doctor")
+        assert said.status == 1
+        assert "it takes no writes" in said.out
+    with web.client(None) as anyone:
+        assert anyone.get("/readyz").json()["checks"]["database"] == "ok"
 
 
 @pytest.mark.parametrize("contract", [Note, SmallNote])

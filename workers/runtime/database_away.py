@@ -16,6 +16,7 @@ from celery import Celery, bootsteps
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.db import reach
+from app.errors import ReadOnly
 from app.ledger.rescue import put_back_hindered
 from app.logs import cause
 from workers.runtime.given_back import jobs_at_work
@@ -80,7 +81,7 @@ class Holding:
                 reach(engine)
                 with engine.begin() as tx:
                     put_back = put_back_hindered(tx, jobs, worker=worker) if away and jobs else []
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, ReadOnly) as error:
             if not away:
                 log.warning("worker.database_away", messages=len(waiting), error=cause(error))
             return False
