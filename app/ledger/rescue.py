@@ -116,6 +116,12 @@ _HINDERED = _put_back(
         WHERE h.job_id = jobs.id AND h.attempt = jobs.attempt - 1
           AND h.event IN ('snooze', 'rescue') AND h.detail->>'code' = :code))::int""",
 )
+# Attempts begin at 1.
+_WITHOUT_MESSAGE = text("""
+    UPDATE in_flight SET attempt = 0 FROM jobs
+    WHERE jobs.id = in_flight.job_id AND jobs.id = ANY(:ids)
+      AND jobs.state = 'running' AND jobs.worker = :worker
+""")
 _RESCUED = text("""
     SELECT count(*) FROM job_history
     WHERE job_id = :job_id AND event = 'rescue'
@@ -219,6 +225,13 @@ def put_back_hindered(tx: Connection, job_ids: Collection[UUID], *, worker: str)
     }
     answer = tx.execute(_HINDERED, {"ids": list(job_ids), "worker": worker, **facts})
     return list(answer.scalars())
+
+
+def keep_without_message(tx: Connection, job_ids: Collection[UUID], *, worker: str) -> int:
+    """Of those of the jobs that are running in the worker's name, a message that comes back says nothing any more: only
+    the end of their lease does. How many they are.
+    """
+    return tx.execute(_WITHOUT_MESSAGE, {"ids": list(job_ids), "worker": worker}).rowcount
 
 
 def put_back_unstarted(tx: Connection, job_ids: Collection[UUID]) -> list[UUID]:

@@ -6,6 +6,7 @@
   uses. Mingle and gossip synchronise clocks and revokes between workers, for a second of start-up; the
   ledger needs neither.
 - It keeps messages with an ETA in memory until then: ours refuses them, to the dead letters.
+- What its children run when the line to the broker is lost is left to them (`workers.runtime.broker_away`).
 - Told to stop, it forgets the jobs that its children were just given (`Consumer.on_close`).
 - Where children take several messages at a time, what they have no room for yet is held by `workers.runtime.takes`.
 - It waits up to half a minute between attempts to reach a broker that was away; ours waits a second.
@@ -24,6 +25,8 @@ from kombu.common import ignore_errors
 from kombu.message import Message
 
 from app.logs import cause
+from workers.runtime.broker_away import keep_at_work
+from workers.runtime.given_back import jobs_at_work
 from workers.runtime.loop import read_at_once, write_at_once
 from workers.runtime.takes import Takes
 from workers.runtime.vitals import Vitals
@@ -156,7 +159,8 @@ class Consumer(CeleryConsumer):
             self._takes.watch()
 
     def on_close(self) -> None:
-        """As stock, but a worker that stops keeps account of the jobs that its children were just given.
+        """As stock, but a worker that stops keeps account of the jobs that its children were just given, and one that
+        lost its line has what they run left to them.
 
         Celery drops from its books what no child has confirmed yet. A child that has begun such a job
         nonetheless would then wait, for half a minute, for its result to be read, and the job's message
@@ -168,8 +172,10 @@ class Consumer(CeleryConsumer):
                     job._accepted = True  # noqa: SLF001
             if self._takes is not None:
                 self._takes.give_all_back()
-        elif self._takes is not None:
-            self._takes.forget()
+        else:
+            keep_at_work(str(self.hostname), jobs_at_work())
+            if self._takes is not None:
+                self._takes.forget()
         super().on_close()
 
     def update_strategies(self) -> None:

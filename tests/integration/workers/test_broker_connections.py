@@ -4,6 +4,7 @@ import pytest
 
 from tests.integration.workers.conftest import CHILDREN
 from tests.support.fleet import Fleet
+from tests.support.jobs import events
 from tests.support.queues import Queues
 from tests.support.servers import Servers, wait_for
 from tests.support.worker_jobs import Hold, Tally
@@ -30,3 +31,28 @@ def test_after_lost_connections_under_load_it_takes_as_much_as_before(
     fleet.wait_until("succeeded", held)
     with Queues(fleet.settings) as queues:
         assert queues.depth("default") == 0
+
+
+@pytest.mark.usefixtures("worker")
+def test_what_runs_while_the_broker_is_away_goes_on_and_is_not_begun_anew(
+    fleet: Fleet, servers: Servers
+) -> None:
+    """Its message comes again, to a worker that finds nothing to do."""
+    gate = fleet.folder / "broker-gate"
+    held = fleet.enqueue([Hold(gate=str(gate)) for _ in range(CHILDREN)])
+    fleet.wait_until("running", held)
+    fleet.start_worker("another", concurrency=CHILDREN)
+    servers.restart("rabbitmq")
+
+    def came_again() -> bool:
+        logs = "".join(fleet.processes.log(name) for name in ("worker", "another"))
+        idle = [line for line in logs.splitlines() if "job.nothing_to_claim" in line]
+        return all(any(str(job) in line for line in idle) for job in held)
+
+    wait_for(came_again, seconds=60, what="their messages")
+    gate.touch()
+    fleet.wait_until("succeeded", held)
+    fleet.assert_each_done_once(held)
+    for job in held:
+        assert events(fleet.engine, job)[2:] == ["claim", "succeed"]
+    fleet.stop("another")
