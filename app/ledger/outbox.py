@@ -241,7 +241,24 @@ def _take(
         return []
     columns = dict(zip(_LINE, map(list, zip(*lines, strict=True)), strict=True))
     facts = {**columns, "quotas": json.dumps(quota.kinds), "batch": batch}
-    return [DueJob(**row._asdict()) for row in rows_prepared(tx, TAKE, facts)]
+    return _within_limits(
+        [DueJob(**row._asdict()) for row in rows_prepared(tx, TAKE, facts)], offers
+    )
+
+
+def _within_limits(due: Sequence[DueJob], offers: Sequence[_Offer]) -> list[DueJob]:
+    """Without those that are beyond their tenant's limit, counted over all queues. What a tenant may have in a queue is not yet
+    what it has there: so nothing is set aside for one queue that another could use.
+    """
+    free = {turn.tenant_id: turn.free for each in offers for turn in each.turns}
+    taken = Counter[UUID]()
+    within = []
+    for job in due:
+        most = free[job.tenant_id]
+        if most is None or taken[job.tenant_id] < most:
+            taken[job.tenant_id] += 1
+            within.append(job)
+    return within
 
 
 def _go_on(

@@ -57,14 +57,15 @@ _STEPS_BEYOND = 500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
-    """At most `share` jobs of a tenant; `curbed` says that its limit allows no more. `dealt`: some of them are of its turn
-    in the lap, which still `lacks` so many.
+    """At most `share` jobs of a tenant, and not more than are `free` over all queues; `curbed` says that its limit allows no
+    more. `dealt`: some of them are of its turn in the lap, which still `lacks` so many.
     """
 
     tenant_id: UUID
     share: int
     weight: int
     curbed: bool
+    free: int | None = None
     dealt: int = 0
     lacks: int = 0
 
@@ -247,7 +248,7 @@ def share_out(
     room: int,
 ) -> list[Turn]:
     """The turns of those of the tenants that have something of a kind that isn't `held`, in the order of the lap, not
-    more than there is room for. What is given out is added to `quota.running` where there is a limit.
+    more than there is room for.
 
     Where all are seen each gets its weight as often as there is room for all. What is left, or all of the room where
     there are more, is dealt out in the lap: a turn is as many jobs as the tenant's weight, times the lap's run.
@@ -266,8 +267,6 @@ def share_out(
         if not share:
             break
         given = share if free is None else min(share, free)
-        if free is not None:
-            quota.running[tenant] = quota.running.get(tenant, 0) + given
         curbed = free is not None and free <= share
         turns.append(
             Turn(
@@ -275,6 +274,7 @@ def share_out(
                 share=given,
                 weight=weight,
                 curbed=curbed,
+                free=free,
                 dealt=dealt,
                 lacks=0 if curbed else turn - dealt,
             )

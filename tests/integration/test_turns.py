@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+import pytest
 from sqlalchemy import Engine, text
 
 from app.ids import new_id
@@ -285,6 +286,21 @@ class TestLimits:
         first = send(engine, this := Round(), room=10)
         assert Counter(job.kind for job in first) == {Note.spec.kind: 2, KeyedNote.spec.kind: 8}
         assert this.again, "the kind is used up, and others may be next"
+
+    @pytest.mark.parametrize("urgent", [1, 20])
+    def test_what_one_queue_has_no_use_for_is_for_the_tenant_s_others(
+        self, engine: Engine, tenant: Customer, urgent: int
+    ) -> None:
+        """Also where it has no use for it because its kind has a limit of its own."""
+        backlog(engine, 20, of=tenant.id)
+        with engine.begin() as tx:
+            enqueue_many(tx, tenant.id, [NewJob(job=UrgentNote()) for _ in range(urgent)])
+            set_limits(tx, Scope.TENANT, str(tenant.id), max_running=5, weight=None)
+            set_limits(tx, Scope.KIND, UrgentNote.spec.kind, max_running=1, weight=None)
+        due = send(engine, this := Round(), room=10)
+        assert Counter(job.queue for job in due) == {"high": 1, "default": 4}
+        assert send(engine, this) == []
+        assert this.curbed
 
     def test_two_dispatchers_do_not_exceed_it(self, engine: Engine) -> None:
         limited = backlog(engine, 20)
