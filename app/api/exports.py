@@ -10,7 +10,7 @@ from app.api.bodies import BoundedRoute
 from app.api.export_view import ExportView, accepted_answer, load_export, select_exports, view_of
 from app.api.idempotency import Answer, IdempotencyHeader, answer_once, request_hash
 from app.api.jobs import ACCEPTED, respond
-from app.api.pages import Cursor, Limit, Page, decode_id_cursor, page_of
+from app.api.pages import Cursor, Limit, Page, newest, page_of
 from app.api.problems import describe
 from app.api.session import AftermathsDep, CurrentTenant, PlaceDep, SettingsDep, Tx
 from app.errors import Conflict, Gone
@@ -72,10 +72,7 @@ def list_exports(
         query = query.where(Export.target == target)
     if status is not None:
         query = query.where(Export.status == status)
-    after = decode_id_cursor(cursor)
-    if after is not None:
-        query = query.where(Export.id < after)
-    rows = tx.execute(query.order_by(Export.id.desc()).limit(limit + 1)).all()
+    rows = newest(tx, query, Export.id, cursor, limit)
     return page_of([view_of(row) for row in rows], lambda each: each.id, limit)
 
 

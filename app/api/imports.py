@@ -9,7 +9,7 @@ from app.api.idempotency import IdempotencyHeader
 from app.api.import_bodies import ACCEPTED, FILE_BODY, QueryForm
 from app.api.import_intake import import_kind
 from app.api.import_view import ImportView, load_import, select_imports, view_of
-from app.api.pages import Cursor, Limit, Page, decode_id_cursor, page_of
+from app.api.pages import Cursor, Limit, Page, newest, page_of
 from app.api.problems import describe
 from app.api.session import CurrentTenant, PlaceDep, Tx
 from app.imports.lifecycle import missing
@@ -47,10 +47,7 @@ def list_imports(
 ) -> Page[ImportView]:
     """The tenant's imports, newest first."""
     query = select_imports().where(Import.tenant_id == tenant_id)
-    after = decode_id_cursor(cursor)
-    if after is not None:
-        query = query.where(Import.id < after)
-    rows = tx.execute(query.order_by(Import.id.desc()).limit(limit + 1)).all()
+    rows = newest(tx, query, Import.id, cursor, limit)
     return page_of([view_of(row) for row in rows], lambda item: item.id, limit)
 
 

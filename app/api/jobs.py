@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from app.api.bodies import BoundedRoute
 from app.api.idempotency import Answer
 from app.api.job_view import JobDetail, JobView, load_job, select_jobs, view_of
-from app.api.pages import Cursor, Limit, Page, decode_id_cursor, page_of
+from app.api.pages import Cursor, Limit, Page, newest, page_of
 from app.api.problems import describe
 from app.api.session import CurrentTenant, Tx
 from app.broker.topology import Queue
@@ -54,10 +54,7 @@ def list_jobs(
         query = query.where(Job.parent_id == parent_id)
     if batch_id is not None:
         query = query.where(Job.batch_id == batch_id)
-    after = decode_id_cursor(cursor)
-    if after is not None:
-        query = query.where(Job.id < after)
-    rows = tx.execute(query.order_by(Job.id.desc()).limit(limit + 1)).all()
+    rows = newest(tx, query, Job.id, cursor, limit)
     return page_of([view_of(row) for row in rows], lambda job: job.id, limit)
 
 

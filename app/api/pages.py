@@ -3,11 +3,13 @@
 import base64
 import binascii
 from collections.abc import Callable, Sequence
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 from uuid import UUID
 
 from fastapi import Query
 from pydantic import BaseModel
+from sqlalchemy import Connection, Row, Select
+from sqlalchemy.orm import InstrumentedAttribute
 
 from app.errors import InvalidRequest
 
@@ -46,6 +48,20 @@ def decode_id_cursor(cursor: str | None) -> UUID | None:
         return None if last is None else UUID(last)
     except ValueError:
         raise _invalid() from None
+
+
+def newest(
+    tx: Connection,
+    query: Select[Any],
+    ids: InstrumentedAttribute[UUID],
+    cursor: str | None,
+    limit: int,
+) -> Sequence[Row[Any]]:
+    """The rows of `query` behind the cursor, newest first, and one more than the page holds: for `page_of`."""
+    before = decode_id_cursor(cursor)
+    if before is not None:
+        query = query.where(ids < before)
+    return tx.execute(query.order_by(ids.desc()).limit(limit + 1)).all()
 
 
 def page_of(items: Sequence[Item], key: Callable[[Item], object], limit: int) -> Page[Item]:

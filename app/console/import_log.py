@@ -36,7 +36,7 @@ def imports_page(
 def import_page(import_id: str, visit: Reading, tx: Tx) -> Response:
     """One, and the jobs that it is made of."""
     wanted = an_id(import_id, "import")
-    tenant_id = owner(tx, "import", wanted)
+    tenant = owner(tx, "import", wanted)
     row = load_import(tx, wanted)
     if row is None:
         raise NotFound(f"There is no import {wanted}.")
@@ -45,7 +45,7 @@ def import_page(import_id: str, visit: Reading, tx: Tx) -> Response:
         "import-one.html",
         tx,
         one=view,
-        tenant_id=tenant_id,
+        tenant=tenant,
         job_id=row.job_id,
         filename=visit.hide(view.filename),
         columns=view.columns if visit.sees_data else [],

@@ -8,10 +8,11 @@ from app.api.browser import load_session, token_of
 from app.api.imports import get_import, list_imports
 from app.api.session import EngineDep, SettingsDep, Tx
 from app.console.pages import OVERVIEW, page, redirect, to_sign_in
+from app.console.visit import ConsoleRoute
 from app.errors import NotFound
 from app.sessions import Session
 
-router = APIRouter()
+router = APIRouter(route_class=ConsoleRoute)
 
 EARLIER = 50
 """How many earlier imports the page begins with."""

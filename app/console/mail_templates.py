@@ -9,6 +9,7 @@ from fastapi.responses import HTMLResponse
 from app.api.browser import load_session, token_of
 from app.api.session import EngineDep, SettingsDep
 from app.console.pages import page, redirect, to_sign_in
+from app.console.visit import ConsoleRoute
 from app.mailing.letters import LETTERS, TOPIC_NAMES, Letter
 from app.mailing.message import headers_of, message_id, sender_of
 from app.mailing.rendering import Rendered, public_link, render
@@ -17,7 +18,7 @@ from app.mailing.unsubscribe import PATH
 from app.sessions import Session
 from app.settings import Settings
 
-router = APIRouter(prefix="/mail-templates")
+router = APIRouter(prefix="/mail-templates", route_class=ConsoleRoute)
 
 HOME = "/console/mail-templates"
 

@@ -56,10 +56,10 @@ def page(
     *,
     status: int = 200,
     frames: bool = False,
-    headers: Mapping[str, str] | None = None,
+    again: Mapping[str, str] | None = None,
     **facts: object,
 ) -> Response:
-    """The page, with the headers that all of them have."""
+    """The page, with the headers that all of them have; `again` says when to come again."""
     token = token_of(request)
     content = (
         _templates()
@@ -73,7 +73,7 @@ def page(
         )
     )
     ours = page_headers(request.app.state.settings, frames=frames)
-    return HTMLResponse(content, status_code=status, headers={**ours, **(headers or {})})
+    return HTMLResponse(content, status_code=status, headers={**ours, **(again or {})})
 
 
 def to_sign_in(request: Request) -> Response:

@@ -70,9 +70,10 @@ DELIVERIES = _page(
     more=", p.url, j.state AS job_state",
 )
 _OWNERS = {
-    "import": text("SELECT tenant_id FROM imports WHERE id = :id"),
-    "webhook delivery": text("SELECT tenant_id FROM webhook_deliveries WHERE id = :id"),
-    "webhook endpoint": text("SELECT tenant_id FROM webhook_endpoints WHERE id = :id"),
+    what: text(
+        f"SELECT t.id, t.name FROM {table} w JOIN tenants t ON t.id = w.tenant_id WHERE w.id = :id"
+    )
+    for what, table in (("import", "imports"), ("webhook delivery", "webhook_deliveries"))
 }
 
 
@@ -99,9 +100,17 @@ def read(
     return Records(rows[:limit], rows[limit - 1]["id"] if len(rows) > limit else None)
 
 
-def owner(tx: Connection, what: str, wanted: UUID) -> UUID:
-    """The tenant whose it is. Raises NotFound."""
-    found: UUID | None = tx.execute(_OWNERS[what], {"id": wanted}).scalar_one_or_none()
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """The tenant whose something is."""
+
+    id: UUID
+    name: str
+
+
+def owner(tx: Connection, what: str, wanted: UUID) -> Owner:
+    """Raises NotFound."""
+    found = tx.execute(_OWNERS[what], {"id": wanted}).one_or_none()
     if found is None:
         raise NotFound(f"There is no {what} {wanted}.")
-    return found
+    return Owner(found.id, found.name)

@@ -19,12 +19,13 @@ from app.api.request_id import request_id
 from app.api.session import EngineDep, SettingsDep, Tx
 from app.console.door import address_of, check_patience, count_failure
 from app.console.pages import HOME, OVERVIEW, page, redirect, safe_next
+from app.console.visit import ConsoleRoute
 from app.errors import TooManyRequests
 from app.operations.access import signed_in
 from app.sessions import LIFETIME, csrf_token, end_session, open_session
 from app.settings import Settings
 
-router = APIRouter()
+router = APIRouter(route_class=ConsoleRoute)
 
 NOT_KEPT = {"Cache-Control": "no-store"}
 
@@ -97,13 +98,13 @@ def _again(
     wish: str,
     error: str,
     status: int,
-    headers: Mapping[str, str] | None = None,
+    again: Mapping[str, str] | None = None,
 ) -> Response:
     return page(
         request,
         "sign-in.html",
         status=status,
-        headers=headers,
+        again=again,
         next=safe_next(wish),
         error=error,
     )

@@ -7,14 +7,23 @@ from typing import Annotated, Any
 from urllib.parse import urlencode
 from uuid import UUID
 
+import structlog
 from fastapi import Depends, Form, Request, Response
 from fastapi.exceptions import RequestValidationError
 from sqlalchemy import Connection
 from sqlalchemy.exc import DataError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from app.api.bodies import BoundedRoute
 from app.api.browser import check_csrf, check_origin, load_session, token_of
-from app.api.problems import BUSY, BUSY_SECONDS, UNSTORABLE, field_problem, when_again
+from app.api.problems import (
+    BUSY,
+    BUSY_SECONDS,
+    RETRY_AFTER_SECONDS,
+    UNSTORABLE,
+    field_problem,
+    when_again,
+)
 from app.api.request_id import request_id
 from app.api.session import EngineDep
 from app.console.pages import page, redirect, to_sign_in
@@ -23,6 +32,8 @@ from app.operations import audit
 from app.operations.actor import Actor, Via
 from app.roles import Role
 from app.sessions import Session
+
+log = structlog.get_logger()
 
 HIDDEN = "\N{BULLET}" * 6
 """What stands in the place of what a viewer doesn't see."""
@@ -94,27 +105,48 @@ class ConsoleRoute(BoundedRoute):
         async def answered(request: Request) -> Response:
             try:
                 return await handle(request)
-            except Unauthenticated:
-                return to_sign_in(request)
-            except MillraceError as error:
-                again = when_again(error)
-                return trouble(request, error.status, error.title, str(error), headers=again)
-            except OperationalError as error:
-                if getattr(error.orig, "sqlstate", None) not in BUSY:
-                    raise
-                words = "Somebody else is changing the same thing. Try again in a moment."
-                again = {"Retry-After": str(BUSY_SECONDS)}
-                return trouble(request, 503, "Busy", words, headers=again)
-            except DataError:
-                return trouble(request, 422, "Can't be processed", UNSTORABLE)
-            except RequestValidationError as error:
-                faults = [field_problem(one, request) for one in error.errors()]
-                words = ". ".join(
-                    f"{one.field.rpartition('.')[2]}: {one.message.rstrip('.')}" for one in faults
-                )
-                return trouble(request, 422, "Can't be processed", f"Correct this. {words}.")
+            except _TOLD as error:
+                return _told(request, error)
 
         return answered
+
+
+_TOLD = (MillraceError, RequestValidationError, DataError, OperationalError, PoolTimeout)
+
+
+def _told(request: Request, error: Exception) -> Response:
+    match error:
+        case Unauthenticated():
+            return to_sign_in(request)
+        case MillraceError():
+            again = when_again(error)
+            return trouble(request, error.status, error.title, str(error), again=again)
+        case RequestValidationError():
+            faults = [field_problem(one, request) for one in error.errors()]
+            words = ". ".join(
+                f"{one.field.rpartition('.')[2]}: {one.message.rstrip('.')}" for one in faults
+            )
+            return trouble(request, 422, "Can't be processed", f"Correct this. {words}.")
+        case DataError():
+            return trouble(request, 422, "Can't be processed", UNSTORABLE)
+    return _database(request, error)
+
+
+def _database(request: Request, error: Exception) -> Response:
+    """It is busy, or away: then nobody can be known to be signed in."""
+    if getattr(getattr(error, "orig", None), "sqlstate", None) in BUSY:
+        words = "Somebody else is changing the same thing. Try again in a moment."
+        return trouble(request, 503, "Busy", words, again={"Retry-After": str(BUSY_SECONDS)})
+    log.error("http.database_away", error=type(error).__name__)
+    return page(
+        request,
+        "trouble.html",
+        status=503,
+        again={"Retry-After": str(RETRY_AFTER_SECONDS)},
+        trouble="Temporarily unavailable",
+        words="The database doesn't answer. Try again in a few seconds.",
+        was_sent=False,
+    )
 
 
 def trouble(
@@ -123,7 +155,7 @@ def trouble(
     title: str,
     words: str,
     *,
-    headers: Mapping[str, str] | None = None,
+    again: Mapping[str, str] | None = None,
 ) -> Response:
     """The page that says what went wrong, and leads back."""
     token = token_of(request)
@@ -133,8 +165,9 @@ def trouble(
         "trouble.html",
         session,
         status=status,
-        headers=headers,
+        again=again,
         trouble=title,
+        was_sent=request.method != "GET",
         words=words,
     )
 

@@ -64,13 +64,13 @@ def send_again(delivery_id: str, visit: Acting, tx: Tx, reason: Why = "") -> Res
 
 
 def _one(visit: Visit, tx: Connection, wanted: UUID) -> dict[str, Any]:
-    tenant_id = owner(tx, "webhook delivery", wanted)
-    one = delivery_detail(*deliveries.view(tx, tenant_id, wanted))
-    endpoint = endpoints.load(tx, tenant_id, one.endpoint_id)
+    tenant = owner(tx, "webhook delivery", wanted)
+    one = delivery_detail(*deliveries.view(tx, tenant.id, wanted))
+    endpoint = endpoints.load(tx, tenant.id, one.endpoint_id)
     return {
         "one": one,
         "reason": visit.hide(one.reason),
-        "tenant_id": tenant_id,
+        "tenant": tenant,
         "endpoint": endpoint,
         "url": _shown_url(visit, endpoint.url),
         "data": one.data if visit.sees_data else None,

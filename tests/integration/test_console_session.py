@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from app.keys import revoke_key
+from app.mailing.samples import SAMPLES
 from app.sessions import csrf_token
 from tests.support.customers import Customer
 from tests.support.web import Web
@@ -169,6 +170,20 @@ def test_signing_in_leads_to_the_console_only(
 def test_an_api_key_needs_no_token(web: Web, tenant: Customer) -> None:
     with web.client(tenant.key) as client:
         assert client.post(UNSAFE, json={}).status_code not in {401, 403}
+
+
+def test_every_letter_can_be_looked_at(browser: httpx.Client) -> None:
+    for name in SAMPLES:
+        shown = browser.get(f"/console/mail-templates/{name}")
+        assert (shown.status_code, "Subject" in shown.text) == (200, True), name
+        assert browser.get(f"/console/mail-templates/{name}/html").status_code == 200
+
+
+def test_what_there_is_not_speaks_of_no_form(browser: httpx.Client) -> None:
+    assert "Nothing was changed" not in browser.get("/console/nothing").text
+    elsewhere = {"Origin": "https://elsewhere.example"}
+    refused = browser.post("/console/session", data={"key": "x"}, headers=elsewhere)
+    assert (refused.status_code, "Nothing was changed" in refused.text) == (403, True)
 
 
 def test_pages_forbid_whatever_is_not_ours(browser: httpx.Client) -> None:

@@ -54,6 +54,22 @@ def test_without_the_database_a_request_is_asked_to_come_again(
     assert api.request(method, "/v1/imports", content=body, headers=headers).is_success
 
 
+@pytest.mark.parametrize("path", ["/console/imports", "/console/overview", "/console/sign-in"])
+def test_without_the_database_a_page_says_so(
+    web: Web, servers: Servers, database: str, tenant: Customer, path: str
+) -> None:
+    with web.client(None) as browser:
+        assert browser.post("/console/session", data={"key": tenant.key}).status_code == 303
+        with servers.no_new_connections(database):
+            away = browser.get(path)
+        if path == "/console/sign-in":
+            assert away.status_code == 200
+        else:
+            assert (away.status_code, away.headers["retry-after"]) == (503, "5")
+            assert away.headers["content-type"].startswith("text/html")
+            assert "The database doesn&#39;t answer" in away.text
+
+
 def test_without_the_object_store_an_upload_is_asked_to_come_again(
     servers: Servers, environment: dict[str, str], engine: Engine, tenant: Customer
 ) -> None:
