@@ -69,11 +69,10 @@ DELIVERIES = _page(
     """,
     more=", p.url, j.state AS job_state",
 )
+_OWNER = "SELECT t.id, t.name FROM {table} w JOIN tenants t ON t.id = w.tenant_id WHERE w.id = :id"
 _OWNERS = {
-    what: text(
-        f"SELECT t.id, t.name FROM {table} w JOIN tenants t ON t.id = w.tenant_id WHERE w.id = :id"
-    )
-    for what, table in (("import", "imports"), ("webhook delivery", "webhook_deliveries"))
+    "import": text(_OWNER.format(table="imports")),
+    "webhook delivery": text(_OWNER.format(table="webhook_deliveries")),
 }
 
 
