@@ -307,7 +307,9 @@ class Dispatcher:
             wanted = {queue: rooms[queue] for queue in watched if rooms[queue] > 0}
             publisher.keep_alive()
             if wanted and (not again or again & wanted.keys()):
-                look_at = self._dispatch(publisher, wanted)
+                next_look_at = self._dispatch(publisher, wanted)
+                # A look at some says nothing of the others, of whom one at a limit may be due for a look by then.
+                look_at = min(look_at, next_look_at) if rooms.keys() - watched else next_look_at
                 again = self._round.again
                 if again:
                     watched = list({*wanted, *full, *again})

@@ -10,8 +10,10 @@ from sqlalchemy import Engine, text
 
 from app.broker.publisher import Publisher
 from app.dispatcher import dispatch_batch
+from app.ids import new_id
 from app.ledger.contract import catalog
 from app.ledger.enqueue import NewJob, enqueue, enqueue_many
+from app.ledger.rules import Scope, set_limits
 from app.settings import Settings
 from tests.support.customers import Customer
 from tests.support.dispatching import dispatching
@@ -120,6 +122,29 @@ class TestPromptness:
             assert job_facts(engine, job_id).state == "scheduled"
             wait_for(lambda: job_facts(engine, job_id).state == "queued", seconds=15)
         assert 0 <= publish_lag(engine, job_id) < PROMPT_SECONDS
+
+
+def test_who_is_at_a_limit_is_looked_at_again_however_busy_another_queue_is(
+    environment: dict[str, str], engine: Engine, tenant: Customer, queues: Queues
+) -> None:
+    """Nobody is told of the end that makes room for the second."""
+    small = {"MILLRACE_DISPATCH_WINDOW_MIN": "1", "MILLRACE_DISPATCH_WINDOW_MAX": "1"}
+    with engine.begin() as tx:
+        set_limits(tx, Scope.TENANT, str(tenant.id), max_running=1, weight=None)
+        first, _ = enqueue_many(tx, tenant.id, [NewJob(job=UrgentNote()) for _ in range(2)])
+        enqueue_many(tx, new_id(), [NewJob(job=Note()) for _ in range(150)])
+    urgent, others = 0, 0
+    with dispatching(Settings.of({**environment, **LONG_POLL, **small}), engine):
+        while urgent < 2:
+            urgent += queues.take("high") is not None
+            if queues.take("default") is not None:
+                others += 1
+                if others == 20:
+                    with engine.begin() as tx:
+                        tx.execute(
+                            text("DELETE FROM in_flight WHERE job_id = :id"), {"id": first.id}
+                        )
+            assert others < 150, "it waited for all of the others"
 
 
 def test_two_dispatchers_publish_every_job_exactly_once(
