@@ -23,14 +23,13 @@ from tests.support.jobs import (
     claim_now,
     events,
     job_facts,
-    letters,
     requeue,
 )
 from tests.support.runtime import SoftTimeout, Worker
 from tests.support.servers import wait_for
 from workers.runtime.context import Context
 from workers.runtime.executor import Disposition
-from workers.runtime.outcome import Cancel, Dead, Done, Outcome, PermanentError, Retry, Snooze
+from workers.runtime.outcome import Cancel, Dead, Done, PermanentError, Retry, Snooze
 
 EFFECT = "effect"
 
@@ -190,35 +189,6 @@ def test_an_exception_rolls_back_and_is_explained(
     assert facts.error["type"] == type(error).__name__
     assert "leave_effect" in facts.error["traceback"] or "handler" in facts.error["traceback"]
     assert not has_effect(engine)
-
-
-def test_a_handler_that_commits_is_dead_and_has_committed_nothing(
-    worker: Worker, engine: Engine, tenant: Customer
-) -> None:
-    def handler(ctx: Context, _: JobContract) -> Outcome:
-        leave_effect(ctx)
-        with ctx.transaction() as tx:
-            tx.commit()
-        return Done()
-
-    worker.handle(Note, handler)
-    job_id = add_queued(engine, tenant.id, Note())
-    assert worker.deliver(job_id) is Disposition.DEAD_LETTER
-    assert [letter.code for letter in letters(engine, job_id)] == ["own_commit"]
-    assert not has_effect(engine)
-
-
-def test_a_handler_cannot_have_a_transaction_of_its_own_on_the_jobs_connection(
-    worker: Worker, engine: Engine, tenant: Customer
-) -> None:
-    def handler(ctx: Context, _: JobContract) -> Outcome:
-        with ctx.transaction() as tx, tx.begin():
-            return Done()
-
-    worker.handle(Note, handler)
-    job_id = add_queued(engine, tenant.id, Note())
-    worker.deliver(job_id)
-    assert events(engine, job_id)[-1] == "retry"
 
 
 @pytest.mark.parametrize("answer", [None, True, "done", Done, 0])

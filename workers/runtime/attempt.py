@@ -18,6 +18,7 @@ from app.outages import is_database_away, is_store_away
 from app.plurals import counted
 from app.settings import Settings
 from workers.runtime.context import Context
+from workers.runtime.forked import call_here
 from workers.runtime.lease import LeaseKeeper
 from workers.runtime.outcome import Cancel, Dead, Done, Outcome, PermanentError, Retry, Snooze
 from workers.runtime.registry import Registration, registrations
@@ -99,7 +100,7 @@ def judge(runtime: Runtime, context: Context) -> Verdict:
     job = context.job
     try:
         registration, payload = _resolve(job)
-        outcome = registration.handler(context, payload)
+        outcome = call_here(registration.handler, context, payload)
     except (LostLease, LockBusy, SystemExit, KeyboardInterrupt):
         raise
     except BaseException as bad:  # noqa: BLE001 - the one place that classifies what handlers raise
