@@ -91,6 +91,14 @@ _UNSTARTED = _put_back("""
         ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
     )
 """)
+# Behind one that is running, in a message that comes back: that one may have been its worker's end.
+_BYSTANDERS = _put_back("""
+    WITH stuck AS (
+        SELECT id, state, worker FROM jobs WHERE id = ANY(:ids) AND state = 'queued'
+          AND EXISTS (SELECT FROM jobs begun WHERE begun.id = ANY(:ids) AND begun.state = 'running')
+        ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
+    )
+""")
 # Not waiting for the row: its holder may be the very attempt, waiting for what the evictor holds.
 _SILENT = _put_back("""
     WITH stuck AS (
@@ -241,6 +249,17 @@ def put_back_unstarted(tx: Connection, job_ids: Collection[UUID]) -> list[UUID]:
         "message": "The worker that had its message had no child free.",
     }
     return list(tx.execute(_UNSTARTED, {"ids": list(job_ids), **facts}).scalars())
+
+
+def put_back_bystanders(tx: Connection, job_ids: Collection[UUID]) -> list[UUID]:
+    """Of the jobs of a message that came back, those that are queued, if one of them is running: what may have killed its
+    worker shall have the message, and the broker's patience with it, for itself.
+    """
+    facts = {
+        "code": "worker_lost",
+        "message": "A worker was lost with the message that it came in.",
+    }
+    return list(tx.execute(_BYSTANDERS, {"ids": list(job_ids), **facts}).scalars())
 
 
 def put_back_late(tx: Connection, job_ids: Collection[UUID]) -> None:

@@ -27,7 +27,7 @@ from tests.support.jobs import (
     letters,
 )
 from tests.support.log_lines import log_lines
-from tests.support.runtime import SoftTimeout, Worker
+from tests.support.runtime import Killed, SoftTimeout, Worker
 from workers.runtime import executor, together
 from workers.runtime.context import Context
 from workers.runtime.executor import Disposition
@@ -223,6 +223,31 @@ def test_a_message_that_comes_back_runs_them_one_by_one(
     worker.deliver_together(KIND, jobs.ids, redelivered=True)
     assert len(jobs.transactions) == 5
     assert_all_done_once(engine, jobs.ids)
+
+
+def test_one_that_was_a_worker_s_end_has_the_message_for_itself(
+    worker: Worker, engine: Engine, jobs: Jobs
+) -> None:
+    """Its attempts would use up the broker's patience with all that come behind it."""
+
+    def kill(_: Context) -> Outcome:
+        raise Killed
+
+    jobs.does[jobs.ids[2]] = kill
+    for redelivered in (False, True):  # all held, and then one by one
+        with pytest.raises(Killed):
+            worker.deliver_together(KIND, jobs.ids, redelivered=redelivered)
+    del jobs.does[jobs.ids[2]]
+    runs = len(jobs.runs)
+    said = worker.deliver_together(KIND, jobs.ids, redelivered=True)
+    assert said == [Disposition.ACKNOWLEDGE] * 5
+    assert [job_id for job_id, _ in jobs.runs[runs:]] == [jobs.ids[2]]
+    assert events(engine, jobs.ids[2])[2:] == ["claim", "take_over", "succeed"]
+    for behind in jobs.ids[3:]:
+        assert events(engine, behind)[2:] == ["rescue"]
+        facts = job_facts(engine, behind)
+        assert (facts.state, facts.outbox, facts.attempt) == ("scheduled", True, 0)
+    assert_lawful(engine)
 
 
 def test_a_connection_that_breaks_in_the_middle_costs_nobody_an_effect(

@@ -29,6 +29,8 @@ HOLD_SECONDS = 1200.0
 """The broker closes the channel of whoever has a message for half an hour."""
 AGAIN_SECONDS = 0.5
 """Between two attempts to reach the database."""
+SETTLE_SECONDS = 1.0
+"""A database that stood still first does what it was told before: a claim of a child that is gone by now, for one."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,6 +81,7 @@ class Holding:
         try:
             with turn_at_the_database() as engine:
                 reach(engine)
+                time.sleep(SETTLE_SECONDS if away else 0)
                 with engine.begin() as tx:
                     put_back = put_back_hindered(tx, jobs, worker=worker) if away and jobs else []
         except (SQLAlchemyError, ReadOnly) as error:

@@ -4,20 +4,20 @@ transaction: one commit for all of them, and one statement for their ends.
 Each is still an attempt of its own, with its fence, its outcome and its history. It all happens or nothing does: where
 one job fails, or ends otherwise than done, or the commit does, the transaction is rolled back and each runs alone,
 as if nobody had tried. A message that comes back is never tried like this: what killed its worker is then found by
-its own attempts.
+its own attempts. Once it has begun one, the others are sent again without it.
 
 Of several messages each commits for itself, unless their contracts let them travel together.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from math import inf
 from uuid import UUID
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.ledger.rescue import put_back_late
+from app.ledger.rescue import put_back_bystanders, put_back_late
 from app.logs import cause
 from workers.runtime import metering
 from workers.runtime.attempt import SOFT_TIME_LIMIT, Delivery, Runtime, Verdict, judge
@@ -52,10 +52,13 @@ def run_message(
     Their time limits hold for all of them. Who would begin when half of the soft one is over is put back into the outbox,
     and comes again with all of its own.
     """
-    said = _run_each(runtime, deliveries, deliveries, clock)
-    late = [one.job_id for one, what in zip(deliveries, said, strict=True) if what is None]
+    apart = _set_apart(runtime, deliveries)
+    own = [one for one in deliveries if one.job_id not in apart]
+    said = _run_each(runtime, own, own, clock)
+    late = [one.job_id for one, what in zip(own, said, strict=True) if what is None]
     instead = Disposition.ACKNOWLEDGE if _put_back(runtime, late) else Disposition.HOLD
-    return [what or instead for what in said]
+    became = {id(one): what or instead for one, what in zip(own, said, strict=True)}
+    return [became.get(id(one), Disposition.ACKNOWLEDGE) for one in deliveries]
 
 
 def run_apart(
@@ -132,6 +135,20 @@ def _run_together(
         log.info("job.settled", outcome="done", seconds=round(ran.seconds, 3), **trails[job.id].ids)
     finished = {ran.context.job.id for ran in done}
     return {id(one): Disposition.ACKNOWLEDGE for one in deliveries if one.job_id in finished}
+
+
+def _set_apart(runtime: Runtime, deliveries: Sequence[Delivery]) -> Collection[UUID]:
+    """Those that are in the outbox again, because one that they travel with may have been the end of a worker."""
+    if len(deliveries) <= 1 or not deliveries[0].redelivered:
+        return ()
+    try:
+        with runtime.engine.begin() as tx:
+            apart = put_back_bystanders(tx, [one.job_id for one in deliveries])
+    except SQLAlchemyError:
+        return ()  # each will see for itself
+    if apart:
+        log.info("jobs.put_back", jobs=len(apart), reason="worker_lost")
+    return apart
 
 
 def _say_split(deliveries: Sequence[Delivery], why: Exception) -> None:
