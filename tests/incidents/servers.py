@@ -147,6 +147,20 @@ def lost_store(stage: Stage) -> Course:
     yield
 
 
+@incident("a lost mail server", page="mail-waits", alert="MillraceMailWaits")
+def lost_mail_server(stage: Stage) -> Course:
+    """The mail server is stopped; a file is imported, at whose end there is a mail."""
+    stage.system.stop_program("smtp")
+    with stage.client("acme") as client:
+        file = ("people.csv", b"email\nada@example.com\n", "text/csv")
+        client.post("/v1/imports", files={"file": file}).raise_for_status()
+    yield
+    stage.do("millrace incidents list --state open --kind mail")
+    stage.do("docker compose start mail", instead=lambda: stage.system.start_program("smtp"))
+    stage.do("millrace mail check")
+    yield
+
+
 @incident("a full memory", page="broker-memory-alarm", alert="MillraceBrokerMemoryAlarm")
 def full_memory(stage: Stage) -> Course:
     """RabbitMQ is told to use less memory than it does, and raises its alarm."""

@@ -80,6 +80,10 @@ FAULTS: dict[str, tuple[Series, Sequence[Mapping[str, str]]]] = {
         {'millrace_job_attempts_total{kind="a", queue="default", outcome="retry"}': "0+30"},
         [{"kind": "a"}],
     ),
+    "MillraceMailWaits": (
+        {'millrace_job_attempts_total{kind="mail.a", queue="high", outcome="snooze"}': "0+1"},
+        [{}],
+    ),
     "MillraceDeadLetters": ({'millrace_dead_letters_open{kind="a"}': "3"}, [{"kind": "a"}]),
     "MillraceChildrenRestart": (
         {'millrace_pool_children_started_total{pool="default"}': "2+1"},
