@@ -10,7 +10,7 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Response
 from sqlalchemy import Connection
 
-from app.api.job_view import HistoryEntry, load_job
+from app.api.job_view import HistoryEntry, JobDetail, load_job
 from app.api.session import CatalogDep, Tx
 from app.console.visit import ConsoleRoute, Reading, Visit, an_id, read_time
 from app.errors import NotFound, Unprocessable
@@ -19,6 +19,7 @@ from app.keys import find_tenant
 from app.ledger.cancel import missing
 from app.ledger.contract import Catalog
 from app.ledger.life import effects_of, inside, letters_of, newest_children
+from app.ledger.rules import Rule, load_rules
 from app.ledger.search import Answer, Wanted, find_id, search
 from app.ledger.state import OPEN, State
 
@@ -135,9 +136,17 @@ def _life(visit: Visit, tx: Connection, job_id: UUID, catalog: Catalog) -> dict[
         "letters": letters_of(tx, job_id),
         "effects": effects_of(tx, job_id),
         "is_open": job.state in OPEN,
+        "held_by": _held_by(tx, job, within.tenant_id),
         "can_retry": job.state in {State.DEAD, State.SCHEDULED},
         "newest_version": contract and contract.spec.version,
     }
+
+
+def _held_by(tx: Connection, job: JobDetail, tenant_id: UUID) -> list[Rule]:
+    """The pauses that keep it from being sent."""
+    if job.state not in {State.WAITING, State.SCHEDULED}:
+        return []
+    return load_rules(tx).holding(queue=job.queue.value, kind=job.kind, tenant_id=tenant_id)
 
 
 def _trace(visit: Visit, trace_id: str | None) -> str | None:

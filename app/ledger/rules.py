@@ -95,6 +95,12 @@ class Rules:
             if of is scope and rule.paused_at is not None
         ]
 
+    def holding(self, *, queue: str, kind: str, tenant_id: UUID) -> list[Rule]:
+        """The pauses because of which such a job isn't sent."""
+        names = ((Scope.QUEUE, queue), (Scope.KIND, kind), (Scope.TENANT, str(tenant_id)))
+        rules = (self.by_name.get(name) for name in names)
+        return [rule for rule in rules if rule is not None and rule.paused_at is not None]
+
     def limits(self, scope: Scope) -> dict[str, int]:
         """How many jobs of each may be in flight."""
         return {

@@ -65,5 +65,6 @@ def assert_fine(page: Page) -> None:
     """In every look."""
     overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
     for look in each_look(page):
-        assert (look, faults(page, look)) == (look, [])
+        found = faults(page, look)
+        assert not found, (look, found)
         assert page.evaluate(overflow) <= 0, look

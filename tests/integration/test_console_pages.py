@@ -164,6 +164,9 @@ class TestActions:
         for scope, name in things:
             page = admin.done("/console/dispatch/pause", scope=scope, name=name)
             assert f"Done: {scope}.pause" in page
+        job_id = add(engine, tenant.id, Note())
+        said = admin.look(f"/console/jobs/{job_id}")
+        assert re.findall(r"It isn't sent: its (\w+)", said) == ["kind", "tenant"]
         with engine.connect() as tx:
             assert len(load_rules(tx).by_name) == 3
             assert load_rules(tx).paused(Scope.TENANT) == [str(tenant.id)]
@@ -171,6 +174,7 @@ class TestActions:
             admin.done("/console/dispatch/resume", scope=scope, name=name)
         with engine.connect() as tx:
             assert load_rules(tx).by_name == {}
+        assert "It isn't sent" not in admin.look(f"/console/jobs/{job_id}")
         assert admin.act("/console/dispatch/pause", scope="queue", name="none").status_code == 404
         assert admin.act("/console/dispatch/pause", scope="x", name="low").status_code == 422
         assert len(audited(engine)) == 6

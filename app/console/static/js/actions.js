@@ -67,7 +67,7 @@ function rejects(id, attempt, act) {
     element,
     show: (one) => {
       element.hidden = one.counts.rejected === 0;
-      words.textContent = `${plural(one.counts.rejected, "row")} of the file as they were sent, each with its row number, the column at fault and the reason.`;
+      words.textContent = `${plural(one.counts.rejected, "row")} of the file as sent, with row number, the column at fault and the reason.`;
       retry.hidden = goesOn(one) || one.dry_run;
     },
   };
