@@ -4,6 +4,7 @@ import logging
 import sys
 from typing import Any
 
+from billiard.util import get_logger as billiard_logger
 from celery import Celery
 from celery.signals import setup_logging, worker_init
 from kombu import Exchange, Queue
@@ -101,6 +102,10 @@ def _setup_logging(**_: object) -> None:
     # the ledger or the dead letters; the sentence of it may quote what the task was given.
     logging.getLogger("celery.worker.strategy").setLevel(logging.WARNING)
     logging.getLogger("celery.app.trace").setLevel(logging.CRITICAL)
+    # Children that end as they shouldn't; billiard keeps its lines to itself, and Python would then write the bare sentence.
+    children = billiard_logger()
+    children.setLevel(logging.WARNING)
+    children.propagate = True
 
 
 @worker_init.connect

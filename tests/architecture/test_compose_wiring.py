@@ -178,3 +178,40 @@ def test_two_excel_files_of_a_million_rows_fit_into_what_their_worker_has() -> N
     # It is in memory, and so are the children.
     others = int(SERVICES["worker-default"]["mem_limit"].removesuffix("m"))
     assert int(low["mem_limit"].removesuffix("m")) >= size + 2 * others
+
+
+def test_the_guide_says_how_much_memory_the_limits_add_up_to() -> None:
+    always = [
+        each["mem_limit"]
+        for name, each in SERVICES.items()
+        if "profiles" not in each and name not in ONCE
+    ]
+    in_mib = [int(limit[:-1]) * {"m": 1, "g": 1024}[limit[-1]] for limit in always]
+    assert f"{sum(in_mib) / 1024:.1f} GB at most" in GUIDE
+
+
+def test_a_backup_s_bytes_are_not_written_to_a_container_s_log() -> None:
+    """What a container that is run writes to standard output is logged."""
+    runs = re.findall(r"^    docker compose run .*$", GUIDE, re.MULTILINE)
+    assert any("tar" in run for run in runs)
+    assert not [run for run in runs if "tar" in run and (" > " in run or " -cf - " in run)]
+
+
+# How many of each
+
+
+@pytest.mark.parametrize("name", sorted({*WORKERS, "web", "dispatcher"}))
+def test_how_many_run_is_a_setting_so_that_the_next_up_keeps_it(name: str) -> None:
+    assert SERVICES[name]["scale"] == f"${{{stack.replicas_of(name)}:-1}}"
+
+
+def test_no_page_scales_a_service_without_naming_it_alone() -> None:
+    """`up` without a name brings all others back to what .env says."""
+    scaled = 0
+    for page in [*ROOT.glob("docs/*.md"), *ROOT.glob("docs/runbooks/*.md"), ROOT / "README.md"]:
+        for service, rest in re.findall(
+            r"docker compose .*?--scale ([a-z-]+)=\d+(.*?)(?:`|$)", page.read_text(), re.MULTILINE
+        ):
+            scaled += 1
+            assert rest.split() == [service], page
+    assert scaled

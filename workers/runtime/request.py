@@ -6,6 +6,7 @@ from billiard.einfo import ExceptionInfo
 from celery.exceptions import Reject
 from celery.worker.request import Request as CeleryRequest
 
+from app.logs import bound
 from workers.runtime import metering
 from workers.runtime.database_away import DatabaseAway
 from workers.runtime.given_back import GivenBack
@@ -16,7 +17,8 @@ DATABASE_AWAY = "the database is away"
 
 class Request(CeleryRequest):
     """Celery's, which also counts the children that a hard time limit killed, has somebody look after the jobs of a
-    message that it gives back, and holds one that would go back to a database that is away.
+    message that it gives back, and holds one that would go back to a database that is away. What it says of a child that was
+    lost names the job.
     """
 
     _held = False
@@ -30,12 +32,13 @@ class Request(CeleryRequest):
         super().on_timeout(soft, timeout)
 
     def on_failure(self, exc_info: ExceptionInfo, *more: Any, **named: Any) -> None:
-        """As stock."""
+        """In the main process, which has no job's ids bound."""
         why = exc_info.exception
         why = getattr(why, "exc", why)
         if isinstance(why, Reject) and why.args[:1] == (DATABASE_AWAY,):
             self._holds = True
-        super().on_failure(exc_info, *more, **named)
+        with bound(job_id=str(self.id), kind=str(self.name)):
+            super().on_failure(exc_info, *more, **named)
 
     def reject(self, requeue: bool = False) -> None:
         """As stock; with `requeue` the broker has the message again, if the line to it still stands."""

@@ -153,6 +153,11 @@ def service_of(labels: dict[str, str]) -> str:
     return labels["com.docker.compose.service"]
 
 
+def replicas_of(service: str) -> str:
+    """The variable that says how many of it run."""
+    return f"{service.upper().replace('-', '_')}_REPLICAS"
+
+
 def in_words(figures: dict[str, float]) -> str:
     """Seconds by service, the quickest first."""
     ordered = sorted(figures.items(), key=lambda item: item[1])

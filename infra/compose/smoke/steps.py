@@ -11,13 +11,21 @@ from pathlib import Path
 from infra.compose.smoke import doors, watch
 from infra.compose.smoke.client import Client, Import, Load, contacts_csv
 from infra.compose.smoke.errors import check
-from infra.compose.smoke.stack import OURS, WEB_REPLICAS, WORKER_REPLICAS, Stack, in_words
+from infra.compose.smoke.stack import (
+    OURS,
+    WEB_REPLICAS,
+    WORKER_REPLICAS,
+    Stack,
+    in_words,
+    replicas_of,
+)
 from infra.compose.smoke.web import Door, ask
 
 ROLL = Path(__file__).resolve().parents[1] / "roll.sh"
 IMAGES = ("millrace-web", "millrace-worker", "millrace-flower")
 OWNER = "ops@example.com"
 KILLED = 137
+SCALED = {"worker-default": WORKER_REPLICAS, "web": WEB_REPLICAS}
 
 
 def step(name: str, do: Callable[[], str]) -> None:
@@ -131,17 +139,14 @@ class Smoke:
         return f"a worker for each of {', '.join(sorted(found))}; kinds: {', '.join(sorted(seen))}"
 
     def _scale(self) -> str:
-        wanted = {"worker-default": WORKER_REPLICAS, "web": WEB_REPLICAS}
-        words = [word for name, n in wanted.items() for word in ("--scale", f"{name}={n}")]
-        figures = self.stack.up("--no-recreate", *words)
-        for name, number in wanted.items():
-            found = len(self.stack.compose("ps", "--quiet", name).split())
-            check(found == number, f"{found} of {name}")
+        self.stack.env |= {replicas_of(name): str(n) for name, n in SCALED.items()}
+        figures = self.stack.up("--no-recreate")
+        self._as_many_as_wanted()
         body, good = contacts_csv("scaled", self.rows)
         path = f"/v1/imports/{self.client.upload('scaled', body)['id']}"
         self._checked(self.client.finished(path, seconds=120), good)
         self._count(good, 1)
-        return f"{wanted}, healthy after {in_words(figures)}; another {self.rows} rows imported"
+        return f"{SCALED}, healthy after {in_words(figures)}; another {self.rows} rows imported"
 
     def _roll(self) -> str:
         self.client.repeats.clear()
@@ -191,6 +196,7 @@ class Smoke:
         self.stack.compose("down", seconds=180)
         down = time.monotonic() - began
         figures = self.stack.up()
+        self._as_many_as_wanted()
         import_id, good = self._overnight
         state = self.client.finished(f"/v1/imports/{import_id}", seconds=120)
         self._checked(state, good)
@@ -200,6 +206,11 @@ class Smoke:
         check(lost == "0", f"{lost} messages were taken for lost, and none was")
         kept = f"{self.contacts} contacts, {self.imports} imports"
         return f"down {down:.0f} s; healthy after {in_words(figures)}; {kept}"
+
+    def _as_many_as_wanted(self) -> None:
+        for name, number in SCALED.items():
+            found = len(self.stack.compose("ps", "--quiet", name).split())
+            check(found == number, f"{found} of {name}")
 
     def _checked(self, state: Import, good: int) -> Import:
         exact = state["status"] == "succeeded" and state["counts"]["inserted"] == good

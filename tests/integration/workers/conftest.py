@@ -26,5 +26,5 @@ def worker(fleet: Fleet) -> str:
     """The name of a worker that is running, with two children."""
     name = "worker"
     if not fleet.runs(name):
-        fleet.start_worker(name, concurrency=CHILDREN)
+        fleet.start_worker(name, concurrency=CHILDREN, log_json="true")
     return name

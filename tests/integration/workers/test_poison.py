@@ -1,5 +1,6 @@
 """Jobs that are bad for their worker: each is stopped, and its neighbours don't notice."""
 
+import json
 from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
@@ -58,6 +59,11 @@ def test_a_job_that_kills_its_worker_dies_of_its_attempts(fleet: Fleet) -> None:
     assert events(fleet.engine, killer)[-1] == "die"
     assert max(seconds_between_attempts(fleet, killer)) < RECOVERY_SECONDS
     assert_undisturbed(fleet, neighbours)
+    log = fleet.processes.log("worker").splitlines()
+    told = [json.loads(line) for line in log if "SIGKILL" in line]
+    assert {line["event"] for line in told} == {"multiprocessing", "celery.worker.request"}
+    lost = [line for line in told if line["event"] == "celery.worker.request"]
+    assert {(line["job_id"], line["kind"]) for line in lost} == {(str(killer), Killer.spec.kind)}
 
 
 @pytest.mark.usefixtures("worker")
