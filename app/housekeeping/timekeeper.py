@@ -21,20 +21,28 @@ log = structlog.get_logger()
 
 BATCH = 100
 ORPHAN_SECONDS = 60.0
-PROMPT_SECONDS = 5.0
-"""An answer that takes longer had to wait for a database that was away."""
+STANDSTILL_SECONDS = 10.0
+"""Between two looks at the leases is a second: what takes longer had to wait for a database that was away."""
 
 
 class Timekeeper:
     """Each step is a few short transactions. Leases are those of `lease_seconds`."""
 
     def __init__(
-        self, engine: Engine, aftermaths: Aftermaths, *, lease_seconds: float = 60.0
+        self,
+        engine: Engine,
+        aftermaths: Aftermaths,
+        *,
+        lease_seconds: float = 60.0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._engine = engine
         self._aftermaths = aftermaths
         self._grace_seconds = lease_seconds / 2
+        self._clock = clock
         self._leases_from = float("-inf")
+        self._asked_at = float("inf")
+        self._has_looked = True
         self._swept = float("-inf")
 
     def step(self) -> bool:
@@ -50,20 +58,34 @@ class Timekeeper:
         return spreading or BATCH in {expired, doomed, len(rescued)}
 
     def _rescue(self) -> list[UUID]:
-        """Nobody could keep a lease while the database was away: when it is back, all have run out, of those that are
-        at work as well. So their workers have time to say so first.
+        """Nobody could keep a lease while the database was away, or stood still: when it is back, all have run out, of
+        those that are at work as well. So their workers have time to say so first; but only once between two looks.
         """
-        asked = time.monotonic()
+        asked = self._clock()
+        if asked - self._asked_at > STANDSTILL_SECONDS:
+            self._wait()
         try:
-            with self._engine.begin() as tx:
-                tx.execute(text("SELECT 1"))
-                if time.monotonic() - asked > PROMPT_SECONDS:
-                    self._leases_from = time.monotonic() + self._grace_seconds
-                is_time = time.monotonic() >= self._leases_from
-                return rescue_expired_leases(tx, limit=BATCH) if is_time else []
+            with self._engine.connect() as tx:
+                waits = asked < self._leases_from
+                rescued = _ask(tx) if waits else rescue_expired_leases(tx, limit=BATCH)
+                if not waits and self._clock() - asked > STANDSTILL_SECONDS and self._wait():
+                    return []
+                tx.commit()
         except SQLAlchemyError:
-            self._leases_from = time.monotonic() + self._grace_seconds
+            self._has_looked = True  # each failure begins the wait anew
+            self._wait()
             raise
+        finally:
+            self._asked_at = self._clock()
+        self._has_looked = self._has_looked or not waits
+        return rescued
+
+    def _wait(self) -> bool:
+        """Whether leases are left alone for a while from now on: there was a look since the last time."""
+        begins, self._has_looked = self._has_looked, False
+        if begins:
+            self._leases_from = self._clock() + self._grace_seconds
+        return begins
 
     def _one_by_one(self, end_next: Callable[[Connection, Aftermaths], bool]) -> int:
         """Each in a transaction of its own; how many they were, at most BATCH."""
@@ -96,3 +118,9 @@ class Timekeeper:
         for job_id in dropped:
             log.warning("outbox.orphan_dropped", job_id=str(job_id))
         self._swept = time.monotonic()
+
+
+def _ask(tx: Connection) -> list[UUID]:
+    """Whether the database is there, and nothing more."""
+    tx.execute(text("SELECT 1"))
+    return []

@@ -386,3 +386,19 @@ def test_after_an_outage_of_the_database_workers_may_first_say_that_they_are_the
         return job_facts(engine, job_id).state == "scheduled"
 
     wait_for(rescued, what="the rescue")
+
+
+def test_so_they_may_when_the_database_stood_still(engine: Engine, tenant: Customer) -> None:
+    """It refused nothing, and answered late; a timekeeper that is always slow looks all the same."""
+    now = 1000.0
+    timekeeper = Timekeeper(engine, {}, lease_seconds=60, clock=lambda: now)
+    timekeeper.step()
+    job_id = add_queued(engine, tenant.id, Note())
+    with engine.begin() as tx:
+        assert claim_now(tx, job_id, lease_seconds=0) is not None
+    states = []
+    for seconds in (100, 1, 28, 2):
+        now += seconds
+        timekeeper.step()
+        states.append(job_facts(engine, job_id).state)
+    assert states == ["running", "running", "running", "scheduled"]
