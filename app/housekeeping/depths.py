@@ -49,7 +49,7 @@ class Depths(Collector):
         self._lock = threading.Lock()
         self._read_at = float("-inf")
         self._broker: DeadLetterQueue | None = None
-        self._ask_store = Probe(make_storage(settings, patient=False).check)
+        self._ask_store = Probe(lambda: make_storage(settings, patient=False).check())
         self._depths: list[Depth] = []
         self._standing: Standing | None = None
         self._lengths: dict[str, tuple[int, int]] = {}

@@ -49,7 +49,10 @@ def runtime() -> Runtime:
     )
     return Runtime(
         engine=engine,
-        store=StoreWatch(make_storage(settings), make_storage(settings, patient=False).check),
+        # Another client takes a second to make on a busy machine: only who misses the store needs it.
+        store=StoreWatch(
+            make_storage(settings), lambda: make_storage(settings, patient=False).check()
+        ),
         mailer=Mailer(settings),
         settings=settings,
         leases=LeaseKeeper(engine, lease_seconds=settings.lease_seconds),
