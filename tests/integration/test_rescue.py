@@ -5,7 +5,6 @@ from uuid import UUID
 
 import pytest
 from sqlalchemy import Engine, text
-from sqlalchemy.exc import OperationalError
 
 from app.errors import BrokerAway, LostLease
 from app.housekeeping.timekeeper import Timekeeper
@@ -36,7 +35,7 @@ from tests.support.jobs import (
     running,
 )
 from tests.support.runtime import Worker
-from tests.support.servers import Servers, wait_for
+from tests.support.servers import Servers
 from workers.runtime.context import Context
 from workers.runtime.executor import Disposition
 from workers.runtime.outcome import Done
@@ -363,42 +362,3 @@ def test_a_handler_that_outlives_its_lease_leaves_nothing(
     assert worker.deliver(job_id) is Disposition.ACKNOWLEDGE
     assert (job_facts(engine, job_id).state, children(engine, job_id)) == ("scheduled", [])
     assert_in_its_place(engine)
-
-
-def test_after_an_outage_of_the_database_workers_may_first_say_that_they_are_there(
-    engine: Engine, tenant: Customer, servers: Servers, database: str
-) -> None:
-    """No lease could be kept meanwhile."""
-    job_id = add_queued(engine, tenant.id, Note())
-    with engine.begin() as tx:
-        assert claim_now(tx, job_id, lease_seconds=0) is not None
-    patient = Timekeeper(engine, {}, lease_seconds=1000)
-    prompt = Timekeeper(engine, {}, lease_seconds=0.1)
-    with servers.no_new_connections(database):
-        for timekeeper in (patient, prompt):
-            with pytest.raises(OperationalError):
-                timekeeper.step()
-    patient.step()
-    assert job_facts(engine, job_id).state == "running"
-
-    def rescued() -> bool:
-        prompt.step()
-        return job_facts(engine, job_id).state == "scheduled"
-
-    wait_for(rescued, what="the rescue")
-
-
-def test_so_they_may_when_the_database_stood_still(engine: Engine, tenant: Customer) -> None:
-    """It refused nothing, and answered late; a timekeeper that is always slow looks all the same."""
-    now = 1000.0
-    timekeeper = Timekeeper(engine, {}, lease_seconds=60, clock=lambda: now)
-    timekeeper.step()
-    job_id = add_queued(engine, tenant.id, Note())
-    with engine.begin() as tx:
-        assert claim_now(tx, job_id, lease_seconds=0) is not None
-    states = []
-    for seconds in (100, 1, 28, 2):
-        now += seconds
-        timekeeper.step()
-        states.append(job_facts(engine, job_id).state)
-    assert states == ["running", "running", "running", "scheduled"]
