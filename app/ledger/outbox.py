@@ -202,7 +202,9 @@ def take_due(
     ]
     due = _take(tx, offers, quota, held, batch)
     this.curbed = (
-        busy or bool(quota.kinds) or any(turn.curbed for each in offers for turn in each.turns)
+        busy
+        or any(turn.curbed for each in offers for turn in each.turns)
+        or not _used_up(offers, due, quota).isdisjoint(rules.limited_kinds)
     )
     again = _go_on(this, offers, due, quota)
     if batch in {first.made, first.woken, len(due)}:
@@ -259,6 +261,17 @@ def _within_limits(due: Sequence[DueJob], offers: Sequence[_Offer]) -> list[DueJ
             taken[job.tenant_id] += 1
             within.append(job)
     return within
+
+
+def _used_up(offers: Sequence[_Offer], due: Sequence[DueJob], quota: Quota) -> set[str]:
+    """The kinds of which no more may be sent, and of which there is something, as far as is known."""
+    sent = Counter(job.kind for job in due)
+    used_up = {kind for kind, free in quota.kinds.items() if sent[kind] >= free}
+    if all(each.seen.whole for each in offers):
+        used_up &= {
+            kind for each in offers for kinds in each.seen.tenants.values() for kind in kinds
+        }
+    return used_up
 
 
 def _go_on(

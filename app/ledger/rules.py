@@ -83,6 +83,11 @@ class Rules:
         return any(rule.max_running is not None for rule in self.by_name.values())
 
     @property
+    def limited_kinds(self) -> set[str]:
+        """Of which some may be in flight, and not as many as there are."""
+        return {kind for kind, most in self.limits(Scope.KIND).items() if most}
+
+    @property
     def by_plan(self) -> bool:
         """Whether it matters which plan a tenant is on."""
         return any(scope is Scope.PLAN for scope, _ in self.by_name)

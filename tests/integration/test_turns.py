@@ -276,6 +276,17 @@ class TestLimits:
         assert send(engine, this) == []
         assert this.curbed
 
+    def test_of_a_kind_of_which_none_has_to_wait(self, engine: Engine) -> None:
+        """The dispatcher has no reason to look again soon."""
+        backlog(engine, 2)
+        with engine.begin() as tx:
+            set_limits(tx, Scope.KIND, Note.spec.kind, max_running=2, weight=None)
+            set_limits(tx, Scope.KIND, LazyNote.spec.kind, max_running=0, weight=None)
+            enqueue_many(tx, new_id(), [NewJob(job=LazyNote())])
+        assert len(send(engine, this := Round())) == 2
+        assert send(engine, this) == []
+        assert not this.curbed
+
     def test_what_is_limited_does_not_keep_the_tenant_s_other_kinds(
         self, engine: Engine, tenant: Customer
     ) -> None:
