@@ -200,14 +200,12 @@ def take_due(
         )
         for queue, room in wanted.items()
     ]
-    due = _take(tx, offers, quota, held, batch)
-    this.curbed = (
-        busy
-        or any(turn.curbed for each in offers for turn in each.turns)
-        or not _used_up(offers, due, quota).isdisjoint(rules.limited_kinds)
-    )
+    found = _take(tx, offers, quota, held, batch)
+    due = _within_limits(found, offers)
+    kept_back = len(due) < len(found) or bool(_used_up(offers, due, quota) & rules.limited_kinds)
+    this.curbed = busy or kept_back or any(t.curbed for each in offers for t in each.turns)
     again = _go_on(this, offers, due, quota)
-    if batch in {first.made, first.woken, len(due)}:
+    if batch in {first.made, first.woken, len(found)}:
         again = frozenset(_QUEUES)
     elif first.made:  # perhaps of a queue that this round doesn't look at
         again |= {queue for queue in _QUEUES if queue not in wanted}

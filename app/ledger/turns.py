@@ -122,7 +122,8 @@ class Lap:
         took = self.took or some
         self.took = some if seen.wrapped else took
         if seen.whole:
-            return any(
+            left_out = any(turn.lacks and not turn.share for turn in turns)
+            return (left_out and some) or any(
                 turn.share and not turn.curbed and taken.get(turn.tenant_id, 0) >= turn.share
                 for turn in turns
             )
@@ -264,7 +265,7 @@ def share_out(
         dealt = min(turn, left)
         left -= dealt
         share = every * weight + dealt
-        if not share:
+        if not (share or seen.whole):
             break
         given = share if free is None else min(share, free)
         curbed = free is not None and free <= share

@@ -126,6 +126,17 @@ class TestRoundRobin:
             )
             assert sent == {light: 2, heavy: 8}
 
+    def test_what_a_heavy_one_leaves_is_for_those_that_had_nothing(self, engine: Engine) -> None:
+        """At once, and not when somebody looks again."""
+        heavy, light = sorted(new_id() for _ in range(2))
+        backlog(engine, 1, of=heavy)
+        backlog(engine, 9, of=light)
+        with engine.begin() as tx:
+            set_limits(tx, Scope.TENANT, str(heavy), max_running=None, weight=30)
+        assert tenants(send(engine, this := Round(), room=4)) == [heavy]
+        assert this.again
+        assert tenants(send(engine, this, room=3)) == [light] * 3
+
     def test_weights_of_a_plan(self, engine: Engine, tenant: Customer) -> None:
         backlog(engine, 40, of=tenant.id)
         light = backlog(engine, 40)
