@@ -92,7 +92,7 @@ def test_plain_tasks_are_replayed_with_the_jobs_and_what_is_neither_is_left(
     assert said.status == 0, "what can't be replayed is told, and no failure"
     assert said.out.splitlines() == [
         "replayed 0 jobs",
-        "sent 2 tasks again, left 1 other messages",
+        "sent 2 tasks again, left 1 other message",
         f"skipped {unknown}: There is no kind 'test.note' any more.",
     ]
     sent = queues.take_all("default")

@@ -15,7 +15,7 @@ DRAIN_SECONDS = 3.0
 @pytest.fixture(scope="package")
 def fleet(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     folder = tmp_path_factory.mktemp("workers")
-    with fleet_on(servers, folder, worker_drain_seconds=DRAIN_SECONDS) as made:
+    with fleet_on(servers, folder, worker_drain_seconds=DRAIN_SECONDS, log_json=True) as made:
         made.start_dispatcher()
         yield made
         assert assert_lawful(made.engine) > 0
@@ -26,5 +26,5 @@ def worker(fleet: Fleet) -> str:
     """The name of a worker that is running, with two children."""
     name = "worker"
     if not fleet.runs(name):
-        fleet.start_worker(name, concurrency=CHILDREN, log_json="true")
+        fleet.start_worker(name, concurrency=CHILDREN)
     return name

@@ -59,10 +59,17 @@ def test_an_outage_outlasts_the_delivery_limit(fleet: Fleet, servers: Servers) -
     fleet.wait_until("succeeded", everyone, seconds=40)
     fleet.assert_each_done_once(everyone)
     for job in held:
-        assert events(fleet.engine, job)[2:] == ["claim", "rescue", "dispatch", "claim", "succeed"]
+        begun, over, *again = events(fleet.engine, job)[2:]
+        assert (begun, over in {"rescue", "snooze"}) == (
+            "claim",
+            True,
+        )  # as its child or the main process is quicker
+        assert again == ["dispatch", "claim", "succeed"]
         facts = job_facts(fleet.engine, job)
         assert (facts.attempt, facts.max_attempts) == (2, Hold.spec.retry.attempts + 1)
-    query = text("SELECT DISTINCT detail->>'code' FROM job_history WHERE event = 'rescue'")
+    query = text(
+        "SELECT DISTINCT detail->>'code' FROM job_history WHERE event IN ('rescue', 'snooze')"
+    )
     with fleet.engine.connect() as tx:
         assert list(tx.execute(query).scalars()) == ["database_away"]
     wait_for(lambda: "worker.database_back" in fleet.processes.log("worker"), what="the log")
