@@ -30,6 +30,7 @@ from sqlalchemy import (
     make_url,
 )
 from sqlalchemy.exc import DBAPIError, DisconnectionError, OperationalError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from app import driver
 from app.errors import ReadOnly
@@ -84,6 +85,18 @@ def make_engine(
     event.listen(engine, "handle_error", _give_up_stale, retval=True)
     event.listen(engine, "checkout", _leave_hung_up)
     return engine
+
+
+def close(engine: Engine) -> None:
+    """Close its connections; what a thread still has out is closed when it comes back, which a pool that was disposed of
+    would keep. Who uses the engine after this pays for a connection each time.
+    """
+    event.listen(engine, "checkin", _close_at_once)
+    engine.dispose()
+
+
+def _close_at_once(_connection: object, record: ConnectionPoolEntry) -> None:
+    record.invalidate()
 
 
 def _leave_hung_up(

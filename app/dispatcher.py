@@ -25,7 +25,7 @@ from app.broker.publisher import Publisher, prepare_shards
 from app.broker.topology import Queue
 from app.broker.window import Bounds, Windows
 from app.connections import DISPATCHER
-from app.db import listen, make_engine, reach
+from app.db import close, listen, make_engine, reach
 from app.errors import BrokerAway
 from app.health import NOT_YET, OK, Heartbeat, Probe
 from app.housekeeping.chores import Chore, Chores
@@ -277,7 +277,7 @@ class Dispatcher:
                 failures = 0
         self._chores.stop()
         self._show(shown=False)
-        self._engine.dispose()
+        close(self._engine)
         spans.end()
         log.info("dispatcher.stopped")
 

@@ -48,7 +48,7 @@ from app.api.upload_room import UploadRoom
 from app.console import unsubscribe
 from app.console.overview import POLL_SECONDS, console_snapshot
 from app.console.router import router as console
-from app.db import make_engine
+from app.db import close, make_engine
 from app.imports.lifecycle import PROGRESS_CHANNEL
 from app.jobs import CATALOG
 from app.ledger.aftermath import Aftermaths
@@ -120,7 +120,7 @@ def create_app(
         yield
         await app.state.import_feed.close()
         await app.state.console_feed.close()
-        engine.dispose()
+        close(engine)
         spans.end()
 
     app = FastAPI(

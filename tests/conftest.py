@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
-from app.db import make_engine
+from app.db import close, make_engine
 from app.settings import Settings
 from app.storage import Storage, make_storage
 from tests.support.clamd import ClamdServer
@@ -115,7 +115,7 @@ def run(
 def engine(settings: Settings) -> Iterator[Engine]:
     made = make_engine(settings, pool_size=5, max_overflow=20, application_name="millrace-tests")
     yield made
-    made.dispose()
+    close(made)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 from sqlalchemy import Engine
 
-from app.db import make_engine
+from app.db import close, make_engine
 from app.settings import Settings
 from app.storage import make_storage
 from infra.local.chromium import ensure_chromium
@@ -79,7 +79,7 @@ def site(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         make_storage(settings).ensure_bucket()
         with ExitStack() as stack:
             engine = make_engine(settings, pool_size=2, application_name="millrace-tests")
-            stack.callback(engine.dispose)
+            stack.callback(close, engine)
             stack.enter_context(Queues(settings)).purge()
             logs = tmp_path_factory.mktemp("browser")
             processes = stack.enter_context(Processes(servers, environment, logs))

@@ -101,8 +101,11 @@ def run(
 ) -> None:
     async def all_of_it() -> None:
         feed = LiveFeed(settings, CHANNEL, things.read, draining=draining)
-        await asyncio.wait_for(work(feed), 60)
-        assert feed.watchers == 0
+        try:
+            await asyncio.wait_for(work(feed), 60)
+            assert feed.watchers == 0
+        finally:
+            await feed.close()  # what a read has out would come back to an engine that is gone
 
     asyncio.run(all_of_it())
 

@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import Engine, text
 
-from app.db import make_engine
+from app.db import close, make_engine
 from app.ledger.contract import JobContract
 from app.ledger.enqueue import NewJob, enqueue_many
 from app.settings import Settings
@@ -166,4 +166,4 @@ def fleet_on(servers: Servers, folder: Path, **settings: object) -> Iterator[Fle
             yield fleet
         finally:
             fleet.processes.close()
-            engine.dispose()
+            close(engine)
