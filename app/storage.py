@@ -1,10 +1,10 @@
 """S3: the bytes. One small class over boto3, limited to what AWS, SeaweedFS and rclone all do."""
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from typing import TYPE_CHECKING, BinaryIO, Literal
 from uuid import UUID
 
@@ -326,6 +326,14 @@ def make_storage(settings: Settings, *, patient: bool = True) -> Storage:
         settings.s3_bucket,
         presigner=_client(settings, outside) if outside else None,
     )
+
+
+def store_check(settings: Settings) -> Callable[[], None]:
+    """`Storage.check` of an impatient client, which is made once, when it is first asked: making one takes a second on a
+    busy machine.
+    """
+    impatient = cache(partial(make_storage, settings, patient=False))
+    return lambda: impatient().check()
 
 
 def _client(settings: Settings, endpoint_url: str | None, *, patient: bool = True) -> "S3Client":

@@ -27,7 +27,7 @@ from app.logs import cause
 from app.metrics import declared
 from app.metrics.declared import Metric
 from app.settings import Settings
-from app.storage import make_storage
+from app.storage import store_check
 
 log = structlog.get_logger()
 
@@ -49,7 +49,7 @@ class Depths(Collector):
         self._lock = threading.Lock()
         self._read_at = float("-inf")
         self._broker: DeadLetterQueue | None = None
-        self._ask_store = Probe(lambda: make_storage(settings, patient=False).check())
+        self._ask_store = Probe(store_check(settings))
         self._depths: list[Depth] = []
         self._standing: Standing | None = None
         self._lengths: dict[str, tuple[int, int]] = {}

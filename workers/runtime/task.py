@@ -16,7 +16,7 @@ from app.db import make_engine
 from app.ledger.contract import JobContract
 from app.mailing.smtp import Mailer
 from app.settings import get_settings
-from app.storage import make_storage
+from app.storage import make_storage, store_check
 from app.traces import spans
 from workers.runtime import metering, soft_limit
 from workers.runtime.attempt import Delivery, Runtime
@@ -49,10 +49,7 @@ def runtime() -> Runtime:
     )
     return Runtime(
         engine=engine,
-        # Another client takes a second to make on a busy machine: only who misses the store needs it.
-        store=StoreWatch(
-            make_storage(settings), lambda: make_storage(settings, patient=False).check()
-        ),
+        store=StoreWatch(make_storage(settings), store_check(settings)),
         mailer=Mailer(settings),
         settings=settings,
         leases=LeaseKeeper(engine, lease_seconds=settings.lease_seconds),
