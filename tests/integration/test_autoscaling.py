@@ -49,11 +49,11 @@ def test_it_grows_with_a_flood_and_shrinks_around_a_job_that_runs(
         held = fleet.enqueue([Hold(gate=str(gate))])
         flood = fleet.enqueue([Tally(seconds=0.05) for _ in range(250)])
         wait_for(lambda: scaled_to(MOST), seconds=30, what="a full pool")
-        assert messages_at_once() == [str(MOST)]
+        wait_for(lambda: messages_at_once() == [str(MOST)], what="as many messages")
         fleet.wait_until("succeeded", flood, seconds=60)
         assert len(fleet.pids(flood)) > 1
         wait_for(lambda: scaled_to(1), seconds=60, what="a pool of one")
-        assert messages_at_once() == ["1"]
+        wait_for(lambda: messages_at_once() == ["1"], what="one message")
         assert fleet.count("running", held) == 1
         # Grown and shrunk again, between two loads: what was let go isn't needed.
         more = fleet.enqueue([Tally() for _ in range(100)])
