@@ -230,7 +230,6 @@ def test_after_the_connection_broke_everything_is_read_again(
             await until(lambda: listeners(things.engine) == 1)
             with servers.no_new_connections(database):
                 await asyncio.sleep(0.5)  # several tries come to nothing
-            things.engine.dispose()
             things.set(thing, 2, tell=False)  # as if it had been told while nobody listened
             await viewer.until(2)
             await until(lambda: listeners(things.engine) == 1)
