@@ -29,6 +29,9 @@ _DEALT_WITH = "t.state <> 'received' OR t.received_at < clock_timestamp() - inte
 _EXPIRED = "t.expires_at IS NULL OR t.expires_at < clock_timestamp()"
 _DELIVERED = "NOT EXISTS (SELECT FROM webhook_deliveries d WHERE d.event_id = t.id)"
 
+_NOBODY_S = """NOT EXISTS (SELECT FROM jobs j
+                           WHERE j.id = t.job_id AND j.attempt = t.attempt AND j.state = 'running')"""
+
 _NO_SUBJECT = """NOT EXISTS (SELECT FROM contacts c WHERE c.id = t.{id} AND t.kind = 'contacts')
     AND NOT EXISTS (SELECT FROM documents d WHERE d.id = t.{id} AND t.kind = 'documents')"""
 _OF_NO_USE = """
@@ -114,6 +117,13 @@ KEPT = (
         what="processes",
         about="dispatchers and workers that were not heard of any more",
         step=rows("processes", at="seen_at", tenant=None),
+        days=1,
+        per_tenant=False,
+    ),
+    Kept(
+        what="locks",
+        about="names of locks that nobody holds",
+        step=rows("locks", at="acquired_at", where=_NOBODY_S),
         days=1,
         per_tenant=False,
     ),

@@ -28,8 +28,8 @@ _HOLDER = text("""
     WHERE l.tenant_id = :tenant_id AND l.name = :name
 """)
 _TAKE = text("""
-    UPDATE locks SET job_id = :job_id, attempt = :attempt, token = token + 1,
-                     acquired_at = clock_timestamp()
+    UPDATE locks SET job_id = :job_id, attempt = :attempt, acquired_at = clock_timestamp(),
+                     token = greatest(token + 1, nextval('lock_tokens'))
     WHERE tenant_id = :tenant_id AND name = :name
     RETURNING token
 """)
@@ -43,8 +43,8 @@ def acquire(tx: Connection, job: Claimed, name: str, *, tenant_id: UUID) -> int:
     the job is no longer this attempt's.
     """
     where = {"tenant_id": tenant_id, "name": name}
-    tx.execute(_MAKE, where)
-    tx.execute(_GUARD, where)
+    while tx.execute(_GUARD, where).first() is None:  # new, or forgotten just now
+        tx.execute(_MAKE, where)
     holder = tx.execute(_HOLDER, where).one()
     if not is_owned(tx, job):
         raise LostLease(f"job {job.id} is no longer attempt {job.attempt}'s")

@@ -235,7 +235,8 @@ class Effect(Base):
 class Lock(Base):
     """A named lock and who has it: that attempt of that job, for as long as it is running.
 
-    The row stays when the lock is free, so that `token` only ever rises.
+    The row outlives them for a while. `token` only ever rises, also of a name that was forgotten: it comes from a sequence
+    of all locks.
     """
 
     __tablename__ = "locks"
@@ -245,4 +246,4 @@ class Lock(Base):
     job_id: Mapped[UUID | None]
     attempt: Mapped[int | None]
     token: Mapped[int] = mapped_column(BigInteger, server_default="0")
-    acquired_at: Mapped[Timestamp | None]
+    acquired_at: Mapped[Timestamp | None] = mapped_column(index=True)

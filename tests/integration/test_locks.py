@@ -7,7 +7,7 @@ from threading import Thread
 from uuid import UUID
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, text
 
 from app.errors import LockBusy, LostLease
 from app.ledger import locks, store
@@ -16,6 +16,7 @@ from app.ledger.contract import JobContract
 from app.ledger.rescue import rescue_expired_leases
 from app.ledger.state import Event
 from app.ledger.store import Claimed
+from app.retention import KEPT
 from app.settings import Settings
 from app.storage import Storage
 from tests.support.customers import Customer
@@ -28,6 +29,7 @@ from tests.support.jobs import (
     assert_lawful,
     backdate,
     claim_now,
+    count,
     events,
     job_facts,
     requeue,
@@ -159,6 +161,61 @@ class TestSilentHolder:
             assert rescue_expired_leases(tx) == [silent.id]
         assert not held(engine, next_one)
         assert events(engine, silent.id).count("rescue") == 1
+
+
+def age(engine: Engine) -> None:
+    """All locks as if they had been taken two days ago."""
+    with engine.begin() as tx:
+        tx.execute(text("UPDATE locks SET acquired_at = acquired_at - interval '2 days'"))
+
+
+def forget(tx: Connection) -> int:
+    """What the clean-up does with locks; how many went."""
+    (kept,) = (one for one in KEPT if one.what == "locks")
+    return kept.step(tx, None, days=1, batch=100).removed
+
+
+class TestForgotten:
+    @pytest.fixture
+    def token(self, engine: Engine, tenant: Customer) -> int:
+        """That of a lock whose job ended two days ago."""
+        job = running(engine, tenant.id, Note())
+        token = lock(engine, job)
+        with engine.begin() as tx:
+            store.settle(tx, job, Event.SUCCEED)
+        age(engine)
+        return token
+
+    def test_a_name_that_nobody_holds_and_its_tokens_rise_all_the_same(
+        self, engine: Engine, tenant: Customer, token: int
+    ) -> None:
+        with engine.begin() as tx:
+            assert forget(tx) == 1
+        assert count(engine, "locks") == 0
+        assert lock(engine, running(engine, tenant.id, Note())) > token
+
+    def test_not_one_that_is_held_however_long(
+        self, engine: Engine, tenant: Customer, token: int
+    ) -> None:
+        holder = running(engine, tenant.id, Note())
+        assert lock(engine, holder) > token
+        age(engine)
+        with engine.begin() as tx:
+            assert forget(tx) == 0
+        assert held(engine, running(engine, tenant.id, Note()))
+
+    def test_whoever_wants_it_meanwhile_has_it(
+        self, engine: Engine, tenant: Customer, token: int
+    ) -> None:
+        job = running(engine, tenant.id, Note())
+        taken: list[int] = []
+        with engine.connect() as tx:
+            assert forget(tx) == 1
+            with in_thread(Thread(target=lambda: taken.append(lock(engine, job)))):
+                wait_for(lambda: waits_for_lock(engine), what="the taker's wait")
+                tx.commit()
+        assert taken[0] > token
+        assert held(engine, running(engine, tenant.id, Note()))
 
 
 def test_of_two_that_ask_at_once_the_second_sees_the_first(
