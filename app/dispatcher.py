@@ -315,8 +315,9 @@ class Dispatcher:
                     watched = list({*wanted, *full, *again})
                     continue
             again = frozenset()
-            left = max(0.0, look_at - time.monotonic())
-            waited = min(left, self._windows.seconds_to_look(full)) if full else left
+            now = time.monotonic()
+            left = max(0.0, look_at - now)
+            waited = min(left, self._windows.seconds_to_look(full, now)) if full else left
             # Notifications that came in meanwhile are read at once; several of them are one wake-up.
             heard = list(listener.notifies(timeout=waited, stop_after=1))
             # Without a word, only a queue that was full can have become of interest.

@@ -5,8 +5,9 @@ window is `seconds` of work by the rate at which messages were taken of late, an
 when the queue was found empty although it had been filled, and shrinks slowly.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import partial
 from math import sqrt
 
 SOONEST_LOOK_SECONDS = 0.01
@@ -103,26 +104,35 @@ class Windows:
 
     def __init__(self, queues: list[str], bounds: Bounds) -> None:
         self._windows = {queue: Window(bounds) for queue in queues}
-        self._pause = SOONEST_LOOK_SECONDS
+        self._pauses = dict.fromkeys(queues, SOONEST_LOOK_SECONDS)
+        self._look_at = dict.fromkeys(queues, 0.0)
 
     def rooms(self, depth: Callable[[str], int], now: float) -> dict[str, int]:
-        """How many jobs may be sent to each."""
+        """How many jobs may be sent to each. One that was full is not looked at again before its time: a job that is due
+        in another waits for each look.
+        """
         return {
-            queue: window.room(lambda queue=queue: depth(queue), now)  # type: ignore[misc]
+            queue: 0 if now < self._look_at[queue] else window.room(partial(depth, queue), now)
             for queue, window in self._windows.items()
         }
 
-    def seconds_to_look(self, full: Iterable[str]) -> float:
-        """When to look again at the first of these queues, which have all that they may hold. Where no rate says anything,
-        it is longer each time, until something is sent.
-        """
-        known = [seconds for queue in full if (seconds := self._windows[queue].seconds_to_room())]
-        if known:
-            return min(max(min(known), SOONEST_LOOK_SECONDS), LATEST_LOOK_SECONDS)
-        pause, self._pause = self._pause, min(self._pause * 1.5, LATEST_LOOK_SECONDS)
+    def seconds_to_look(self, full: Collection[str], now: float) -> float:
+        """When to look again at the first of these queues, which have all that they may hold."""
+        for queue in full:
+            if self._look_at[queue] <= now:
+                self._look_at[queue] = now + self._pause(queue)
+        return min(self._look_at[queue] for queue in full) - now
+
+    def _pause(self, queue: str) -> float:
+        """Where no rate says anything, it is longer each time, until something is sent."""
+        seconds = self._windows[queue].seconds_to_room()
+        if seconds is not None:
+            return min(max(seconds, SOONEST_LOOK_SECONDS), LATEST_LOOK_SECONDS)
+        pause = self._pauses[queue]
+        self._pauses[queue] = min(pause * 1.5, LATEST_LOOK_SECONDS)
         return pause
 
     def sent(self, queue: str, *, jobs: int, messages: int) -> None:
         """What the broker has taken for a queue."""
-        self._pause = SOONEST_LOOK_SECONDS
+        self._pauses[queue] = SOONEST_LOOK_SECONDS
         self._windows[queue].sent(jobs=jobs, messages=messages)

@@ -72,21 +72,52 @@ def test_when_there_will_be_room_is_known_from_the_rate() -> None:
 
 def test_looks_are_rarer_where_nothing_moves_and_frequent_where_it_does() -> None:
     windows = Windows(["busy", "dead"], BOUNDS)
+    moment = 0.0
 
-    def fill(moment: float) -> None:
+    def fill() -> None:
         for queue, room in windows.rooms(lambda queue: int(queue == "dead"), moment).items():
             if room:
                 windows.sent(queue, jobs=room, messages=room)
 
-    fill(0.0)
-    pauses = [windows.seconds_to_look(["busy", "dead"]) for _ in range(10)]
-    assert pauses == sorted(pauses)
-    assert (pauses[0], pauses[-1]) == (0.01, 0.05)
-    for step in range(1, 50):
-        fill(step * 0.03)
-    assert windows.seconds_to_look(["busy", "dead"]) < 0.02
-    pauses = [windows.seconds_to_look(["dead"]) for _ in range(10)]
-    assert pauses[-1] == 0.05
+    def pauses(*queues: str) -> list[float]:
+        nonlocal moment
+        made = []
+        for _ in range(10):
+            made.append(round(windows.seconds_to_look(queues, moment), 6))
+            moment += made[-1]
+        return made
+
+    fill()
+    unknown = pauses("busy", "dead")
+    assert unknown == sorted(unknown)
+    assert (unknown[0], unknown[-1]) == (0.01, 0.05)
+    for _ in range(50):
+        moment += 0.03
+        fill()
+    assert windows.seconds_to_look(["busy", "dead"], moment) < 0.02
+    moment += 1
+    assert pauses("dead")[-1] == 0.05
+
+
+def test_a_queue_that_is_full_is_left_alone_until_its_time() -> None:
+    """Others' jobs come in meanwhile, and would wait for each look."""
+    windows, asked = Windows(["urgent", "full"], BOUNDS), list[str]()
+
+    def depth(queue: str) -> int:
+        asked.append(queue)
+        return int(queue == "full")
+
+    windows.rooms(depth, 0.0)
+    pause = windows.seconds_to_look(["full"], 0.0)
+    asked.clear()
+    for step in range(10):
+        rooms = windows.rooms(depth, pause * step / 10)
+        assert rooms["urgent"] > rooms["full"] == 0
+        windows.sent("urgent", jobs=1, messages=1)
+    assert set(asked) == {"urgent"}
+    assert windows.seconds_to_look(["full"], pause / 2) == pytest.approx(pause / 2)
+    windows.rooms(depth, pause)
+    assert "full" in asked
 
 
 class Pool:
@@ -125,7 +156,7 @@ class Pool:
                 yield self._world.all_of([self._broker.put(job) for job in batch])
                 windows.sent("queue", jobs=len(batch), messages=len(batch))
             elif not room:
-                yield self._world.timeout(windows.seconds_to_look(["queue"]))
+                yield self._world.timeout(windows.seconds_to_look(["queue"], self._world.now))
 
 
 def test_short_jobs_hardly_wait_longer_than_if_the_broker_had_all_of_them() -> None:
