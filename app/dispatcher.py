@@ -40,7 +40,7 @@ from app.ledger.affinity import affinity_of
 from app.ledger.aftermath import Aftermaths
 from app.ledger.contract import Catalog
 from app.ledger.enqueue import OUTBOX_CHANNEL
-from app.ledger.outbox import DueJob, Round, mark_queued, postpone, seconds_to_next, take_due
+from app.ledger.outbox import DueJob, Round, mark_queued, postpone, take_due
 from app.logs import cause
 from app.metrics import declared
 from app.metrics.declared import Process
@@ -296,12 +296,14 @@ class Dispatcher:
             publisher.close()
 
     def _loop(self, publisher: Publisher, listener: psycopg.Connection) -> None:
-        watched = [queue.value for queue in Queue]
-        look_at = 0.0
+        everything = [queue.value for queue in Queue]
+        watched, look_at = everything, 0.0
         # Where alone a further round finds something, until somebody had to wait.
         again: frozenset[str] = frozenset()
         while not self._stopping:
             self._heartbeat.beat()
+            if _told(listener, 0):  # of what waits for no more rounds of others alone
+                watched, again = everything, frozenset()
             rooms = self._windows.rooms(publisher.depth, time.monotonic())
             full = [queue for queue, room in rooms.items() if room == 0]
             wanted = {queue: rooms[queue] for queue in watched if rooms[queue] > 0}
@@ -318,11 +320,9 @@ class Dispatcher:
             now = time.monotonic()
             left = max(0.0, look_at - now)
             waited = min(left, self._windows.seconds_to_look(full, now)) if full else left
-            # Notifications that came in meanwhile are read at once; several of them are one wake-up.
-            heard = list(listener.notifies(timeout=waited, stop_after=1))
             # Without a word, only a queue that was full can have become of interest.
-            awake = bool(heard) or waited == left
-            watched = list(rooms) if awake else full
+            awake = _told(listener, waited) or waited == left
+            watched = everything if awake else full
             look_at = time.monotonic() + self._settings.dispatch_poll_seconds if awake else look_at
 
     def _show(self, *, shown: bool) -> None:
@@ -350,13 +350,22 @@ class Dispatcher:
                 idle_seconds=int(self._settings.confirm_timeout * 2),
                 affinity=self._affinity,
             )
-            due_in = seconds_to_next(tx)
+        ended = time.monotonic()
         if done.jobs:
-            _record(done, time.monotonic() - began)
-        poll = self._settings.dispatch_poll_seconds
+            _record(done, ended - began)
+        looks = [ended + self._settings.dispatch_poll_seconds]
         if self._round.curbed:
-            poll = min(poll, CURBED_PAUSE_SECONDS)
-        return time.monotonic() + (poll if due_in is None else min(poll, due_in))
+            looks.append(ended + CURBED_PAUSE_SECONDS)
+        if done.refused:
+            looks.append(ended + REFUSED_PAUSE_SECONDS)
+        if self._round.due_at is not None:
+            looks.append(self._round.due_at)
+        return min(looks)
+
+
+def _told(listener: psycopg.Connection, seconds: float) -> bool:
+    """Whether there is word within so many seconds. What came in meanwhile is read at once: it is one wake-up."""
+    return bool(list(listener.notifies(timeout=seconds, stop_after=1)))
 
 
 def _record(batch: Batch, seconds: float) -> None:

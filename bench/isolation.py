@@ -38,9 +38,9 @@ from infra.local.waiting import until
 
 WAITING = 10_000
 ROWS = 1_000_000
-URGENT = 400
+URGENT = 1000
 ROUNDS = 7
-"""Of 400 jobs the p99 is that of the fourth worst: a single round says little."""
+"""Of 1,000 jobs the p99 is that of the tenth worst: a single round says little."""
 _STARTED = text("""
     SELECT id, extract(epoch FROM started_at)::float8 AS started FROM jobs WHERE id = ANY(:ids)
 """)

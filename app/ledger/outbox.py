@@ -5,6 +5,7 @@ what is ready is found tenant by tenant and kind by kind, at the head of each on
 """
 
 import json
+import time
 from collections import Counter
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,7 +32,7 @@ _SETTINGS = text("""
 """)
 # Not clock_timestamp(), which can't end a scan of the index: it may be another time at each row.
 # The words are an array: joined to their table they may be looked for anew for each of its rows, and then all are taken.
-# With the rules in the same round trip. What has a concurrency key is parked: `admit` lets it in.
+# With the rules, and when the next is due, in the same round trip. What has a concurrency key is parked: `admit` lets it in.
 READY = text(f"""
     WITH due AS MATERIALIZED (
         SELECT o.job_id FROM outbox o
@@ -55,6 +56,11 @@ READY = text(f"""
         UNION SELECT tenant_id, concurrency_key FROM woken
     )
     SELECT one.*, CASE WHEN one.to_admit IS NOT NULL THEN {ALONE} END AS alone,
+           (
+               SELECT extract(epoch FROM o.run_at - clock_timestamp())::float8 FROM outbox o
+               WHERE NOT o.ready AND NOT o.parked AND o.run_at > statement_timestamp()
+               ORDER BY o.run_at LIMIT 1
+           ) AS next_due,
            r.scope, r.name, r.paused_at, r.paused_reason, r.max_running, r.weight
     FROM (SELECT (SELECT count(*) FROM made) AS made, (SELECT count(*) FROM woken) AS woken,
                  (SELECT jsonb_agg(keys) FROM keys) AS to_admit) one
@@ -117,10 +123,6 @@ _POSTPONE = text("""
     UPDATE outbox SET ready = false, run_at = clock_timestamp() + make_interval(secs => :seconds)
     WHERE job_id = ANY(:job_ids)
 """)
-NEXT_DUE = text("""
-    SELECT extract(epoch FROM o.run_at - clock_timestamp()) FROM outbox o
-    WHERE NOT o.ready AND NOT o.parked AND o.run_at > statement_timestamp() ORDER BY o.run_at LIMIT 1
-""")
 _QUEUES = [queue.value for queue in Queue]
 
 
@@ -142,12 +144,14 @@ class Round:
     """What a dispatcher knows from one round to the next: where the laps stand, and what the last one said.
 
     `again`: the queues in which another round may find something at once. `curbed`: a limit kept something back, which
-    an end of a job can change at any time; or somebody was at a concurrency key.
+    an end of a job can change at any time; or somebody was at a concurrency key. `due_at`: when the next
+    job is due that wasn't yet, by the monotonic clock; None: there was none.
     """
 
     laps: dict[str, Lap] = field(default_factory=dict)
     again: frozenset[str] = frozenset()
     curbed: bool = False
+    due_at: float | None = None
 
     def lap(self, queue: str) -> Lap:
         """That queue's."""
@@ -183,6 +187,7 @@ def take_due(
     limit = None if idle_seconds is None else f"{idle_seconds}s"
     begin_with(tx, _SETTINGS, {"limit": limit})
     first, *_ = rows = rows_prepared(tx, READY, {"batch": batch})
+    this.due_at = None if first.next_due is None else time.monotonic() + first.next_due
     busy = first.to_admit is not None and admit(tx, first.to_admit, alone=first.alone)
     rules = Rules.of(rule_of(row) for row in rows if row.scope is not None)
     quota = quota_of(tx, rules)
@@ -241,9 +246,7 @@ def _take(
         return []
     columns = dict(zip(_LINE, map(list, zip(*lines, strict=True)), strict=True))
     facts = {**columns, "quotas": json.dumps(quota.kinds), "batch": batch}
-    return _within_limits(
-        [DueJob(**row._asdict()) for row in rows_prepared(tx, TAKE, facts)], offers
-    )
+    return [DueJob(**row._asdict()) for row in rows_prepared(tx, TAKE, facts)]
 
 
 def _within_limits(due: Sequence[DueJob], offers: Sequence[_Offer]) -> list[DueJob]:
@@ -298,9 +301,3 @@ def mark_queued(tx: Connection, job_ids: Sequence[UUID]) -> None:
 def postpone(tx: Connection, job_ids: Sequence[UUID], *, seconds: float) -> None:
     """The broker refused these: leave them where they are and look again in a while."""
     tx.execute(_POSTPONE, {"job_ids": list(job_ids), "seconds": seconds})
-
-
-def seconds_to_next(tx: Connection) -> float | None:
-    """How long until the next job that is not due yet; None when there is none."""
-    answer = tx.execute(NEXT_DUE).scalar_one_or_none()
-    return None if answer is None else max(0.0, float(answer))

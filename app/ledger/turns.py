@@ -51,6 +51,8 @@ _Kinds = dict[UUID, list[str]]
 LONGEST_RUN = 8
 FEWEST_TENANTS = 64
 """Where there are so many, at least so many have a turn in a round."""
+_FEW = 8
+"""So many are always looked at: where there are fewer, one look has come by everybody, also for a room of one."""
 _STEPS_BEYOND = 500
 """So many tenants that have nothing which may be sent are passed in one round, beside those that are served."""
 
@@ -214,7 +216,7 @@ def _start(behind: UUID | None) -> UUID:
 def steps_for(lap: Lap, room: int, rules: Rules) -> int:
     """How many tenants a round looks at: those that it serves, and some that have nothing that may be sent."""
     beyond = max(lap.beyond, len(rules.paused(Scope.TENANT)))
-    return lap.tenants_for(room) + min(_STEPS_BEYOND, beyond)
+    return max(_FEW, lap.tenants_for(room)) + min(_STEPS_BEYOND, beyond)
 
 
 def plans_of(tx: Connection, rules: Rules, tenants: Iterable[UUID]) -> Mapping[UUID, str]:

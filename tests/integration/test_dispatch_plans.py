@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Connection, Engine, TextClause, text
 
 from app.ids import new_id
-from app.ledger.outbox import NEXT_DUE, READY, TAKE, take_due
+from app.ledger.outbox import READY, TAKE, take_due
 from app.ledger.parking import ADMIT
 from app.ledger.turns import VISIT, Lap, visit
 from tests.support.jobs import Note
@@ -150,7 +150,6 @@ def test_no_statement_goes_through_the_backlog(
         (VISIT, {"queues": ["default"], "starts": [last], "steps": [20]}),
         (ADMIT, {"keys": json.dumps(keys)}),
         (TAKE, taking),
-        (NEXT_DUE, {}),
     ]
     for statement, facts in statements:
         for node in analyze(tx, statement, facts):

@@ -147,6 +147,22 @@ def test_who_is_at_a_limit_is_looked_at_again_however_busy_another_queue_is(
             assert others < 150, "it waited for all of the others"
 
 
+def test_an_urgent_job_waits_for_no_more_rounds_of_a_backlog_alone(
+    environment: dict[str, str], engine: Engine, tenant: Customer, queues: Queues
+) -> None:
+    """A queue that was full is filled again, round by round, without word of anything."""
+    small = {"MILLRACE_DISPATCH_WINDOW_MIN": "1", "MILLRACE_DISPATCH_WINDOW_MAX": "1"}
+    with engine.begin() as tx:
+        enqueue_many(tx, tenant.id, [NewJob(job=LazyNote()) for _ in range(400)])
+    with dispatching(Settings.of({**environment, **LONG_POLL, **small}), engine):
+        wait_for(lambda: queues.depth("low") == 1, what="a full queue")
+        queues.channel.basic_consume("low", no_ack=True, callback=lambda _: None)
+        wait_for(lambda: states(engine, "queued") > 5, what="its being filled again and again")
+        urgent = add(engine, tenant.id, UrgentNote())
+        wait_for(lambda: job_facts(engine, urgent).state == "queued", what="the urgent one")
+        assert states(engine, "scheduled") > 0, "it waited for all of the others"
+
+
 def test_two_dispatchers_publish_every_job_exactly_once(
     environment: dict[str, str], engine: Engine, tenant: Customer, queues: Queues
 ) -> None:

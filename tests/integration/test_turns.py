@@ -324,6 +324,17 @@ class TestLimits:
         assert send(engine, this) == []
         assert this.curbed
 
+    def test_what_is_over_it_only_with_all_queues_together_is_looked_at_again_soon(
+        self, engine: Engine, tenant: Customer
+    ) -> None:
+        backlog(engine, 3, of=tenant.id)
+        with engine.begin() as tx:
+            enqueue_many(tx, tenant.id, [NewJob(job=UrgentNote()) for _ in range(3)])
+            set_limits(tx, Scope.TENANT, str(tenant.id), max_running=5, weight=None)
+        due = send(engine, this := Round(), room=3)
+        assert Counter(job.queue for job in due) == {"high": 3, "default": 2}
+        assert this.curbed
+
     def test_two_dispatchers_do_not_exceed_it(self, engine: Engine) -> None:
         limited = backlog(engine, 20)
         with engine.begin() as tx:
