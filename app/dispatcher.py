@@ -8,14 +8,14 @@ Any number of dispatchers may run. Beside dispatching each does the chores of `a
 import signal
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from types import FrameType
 
 import psycopg
 import structlog
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from app.aftermath import AFTERMATHS
@@ -28,13 +28,8 @@ from app.connections import DISPATCHER
 from app.db import close, listen, make_engine, reach
 from app.errors import BrokerAway
 from app.health import NOT_YET, OK, Heartbeat, Probe
-from app.housekeeping.chores import Chore, Chores
-from app.housekeeping.collector import Collector
+from app.housekeeping.all_chores import chores_of
 from app.housekeeping.depths import Depths
-from app.housekeeping.gauge import Gauge
-from app.housekeeping.janitor import Janitor
-from app.housekeeping.scheduler import Scheduler
-from app.housekeeping.timekeeper import Timekeeper
 from app.jobs import CATALOG
 from app.ledger.affinity import affinity_of
 from app.ledger.aftermath import Aftermaths
@@ -48,7 +43,6 @@ from app.metrics.registry import counter, gauge, histogram, registry
 from app.metrics.serving import StatusServer
 from app.server_limits import check_at_start
 from app.settings import Settings
-from app.storage import make_storage
 from app.traces import spans
 
 log = structlog.get_logger()
@@ -58,6 +52,8 @@ CURBED_PAUSE_SECONDS = 0.05
 """How soon to look again at jobs that a limit holds back."""
 RECONNECT_SECONDS = (0.1, 0.2, 0.5)
 NAME = "millrace-dispatcher"
+
+_MOST_URGENT = next(iter(Queue)).value
 
 _BATCH_JOBS = histogram(declared.BATCH_JOBS)
 _BATCH_SECONDS = histogram(declared.BATCH_SECONDS)
@@ -112,6 +108,10 @@ def dispatch_batch(
     ).jobs
 
 
+class Interrupted(Exception):
+    """A round was left before anything was sent: there is something that is not to wait for it."""
+
+
 def publish_due(
     tx: Connection,
     publisher: Publisher,
@@ -123,11 +123,16 @@ def publish_due(
     windows: Windows | None = None,
     idle_seconds: int | None = None,
     affinity: Affinity = OFF,
+    hurry: Callable[[], bool] = lambda: False,
 ) -> Batch:
-    """As `dispatch_batch`."""
+    """As `dispatch_batch`. Raises Interrupted where `hurry`, which is asked before anything is sent, says so: then `tx` is to
+    be rolled back, and `this` isn't what it was.
+    """
     due = take_due(tx, batch=batch, rooms=rooms, this=this, idle_seconds=idle_seconds)
     if not due:
         return Batch()
+    if hurry():
+        raise Interrupted
     groups = together(due, catalog)
     sends = [spans.send(group) for group in groups]
     began = time.monotonic()
@@ -184,25 +189,6 @@ def _message(group: Sequence[DueJob], sent: spans.Sent, affinity: Affinity) -> J
         traceparent=sent.traceparent,
         companions=[(one.id, one.attempt + 1) for one in companions],
         near=job.tenant_id if job.kind in affinity.kinds and job.queue in affinity.pools else None,
-    )
-
-
-def chores_of(
-    settings: Settings, engine: Engine, catalog: Catalog, aftermaths: Aftermaths
-) -> Chores:
-    """What a dispatcher does beside dispatching, a thread each."""
-    collector = Collector(settings, engine, catalog, aftermaths)
-    timekeeper = Timekeeper(engine, aftermaths, lease_seconds=settings.lease_seconds)
-    scheduler = Scheduler(engine, catalog)
-    janitor = Janitor(settings, make_storage(settings), engine)
-    successes: dict[str, float] = {}
-    return Chores(
-        Chore(name="collector", every_seconds=1.0, step=collector.step, close=collector.close),
-        Chore(name="timekeeper", every_seconds=1.0, step=timekeeper.step),
-        Chore(name="scheduler", every_seconds=1.0, step=scheduler.step),
-        Chore(name="gauge", every_seconds=1.0, step=Gauge(engine, successes).step),
-        Chore(name="janitor", every_seconds=600.0, step=janitor.step),
-        successes=successes,
     )
 
 
@@ -309,7 +295,12 @@ class Dispatcher:
             wanted = {queue: rooms[queue] for queue in watched if rooms[queue] > 0}
             publisher.keep_alive()
             if wanted and (not again or again & wanted.keys()):
-                next_look_at = self._dispatch(publisher, wanted)
+                # What has come in meanwhile waits for no round without the most urgent queue.
+                urgent = rooms[_MOST_URGENT] > 0 and _MOST_URGENT not in wanted
+                next_look_at = self._dispatch(publisher, wanted, listener if urgent else None)
+                if next_look_at is None:
+                    watched, again = everything, frozenset()
+                    continue
                 # A look at some says nothing of the others, of whom one at a limit may be due for a look by then.
                 look_at = min(look_at, next_look_at) if rooms.keys() - watched else next_look_at
                 again = self._round.again
@@ -335,21 +326,30 @@ class Dispatcher:
             registry(Process.DISPATCHER).unregister(self._depths)
             self._depths.close()
 
-    def _dispatch(self, publisher: Publisher, rooms: Mapping[str, int]) -> float:
-        """When to look again without being told: at the next job's time, or after the poll."""
-        began = time.monotonic()
-        with self._engine.begin() as tx:
-            done = publish_due(
-                tx,
-                publisher,
-                batch=self._settings.dispatch_batch_size,
-                catalog=self._catalog,
-                rooms=rooms,
-                this=self._round,
-                windows=self._windows,
-                idle_seconds=int(self._settings.confirm_timeout * 2),
-                affinity=self._affinity,
-            )
+    def _dispatch(
+        self, publisher: Publisher, rooms: Mapping[str, int], heeding: psycopg.Connection | None
+    ) -> float | None:
+        """When to look again without being told: at the next job's time, or after the poll. None: it came to nothing, as
+        there is word on `heeding`.
+        """
+        before, began = self._round.copy(), time.monotonic()
+        try:
+            with self._engine.begin() as tx:
+                done = publish_due(
+                    tx,
+                    publisher,
+                    batch=self._settings.dispatch_batch_size,
+                    catalog=self._catalog,
+                    rooms=rooms,
+                    this=self._round,
+                    windows=self._windows,
+                    idle_seconds=int(self._settings.confirm_timeout * 2),
+                    affinity=self._affinity,
+                    hurry=lambda: heeding is not None and _told(heeding, 0),
+                )
+        except Interrupted:
+            self._round = before
+            return None
         ended = time.monotonic()
         if done.jobs:
             _record(done, ended - began)

@@ -8,7 +8,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 from sqlalchemy import Connection, text
@@ -156,6 +156,10 @@ class Round:
     def lap(self, queue: str) -> Lap:
         """That queue's."""
         return self.laps.setdefault(queue, Lap())
+
+    def copy(self) -> "Round":
+        """As it is now."""
+        return replace(self, laps={queue: replace(lap) for queue, lap in self.laps.items()})
 
 
 @dataclass(frozen=True, slots=True)

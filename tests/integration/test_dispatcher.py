@@ -3,16 +3,20 @@
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from typing import Any
 from uuid import UUID
 
+import psycopg
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, text
 
+from app import dispatcher
 from app.broker.publisher import Publisher
 from app.dispatcher import dispatch_batch
 from app.ids import new_id
 from app.ledger.contract import catalog
 from app.ledger.enqueue import NewJob, enqueue, enqueue_many
+from app.ledger.outbox import DueJob, take_due
 from app.ledger.rules import Scope, set_limits
 from app.settings import Settings
 from tests.support.customers import Customer
@@ -161,6 +165,46 @@ def test_an_urgent_job_waits_for_no_more_rounds_of_a_backlog_alone(
         urgent = add(engine, tenant.id, UrgentNote())
         wait_for(lambda: job_facts(engine, urgent).state == "queued", what="the urgent one")
         assert states(engine, "scheduled") > 0, "it waited for all of the others"
+
+
+def test_a_round_that_an_urgent_job_would_wait_for_is_begun_anew_with_it(
+    environment: dict[str, str],
+    engine: Engine,
+    tenant: Customer,
+    queues: Queues,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It comes while a queue that was full is filled again, and before anything has been sent to that."""
+    small = {"MILLRACE_DISPATCH_WINDOW_MIN": "1", "MILLRACE_DISPATCH_WINDOW_MAX": "1"}
+    told, urgent = dispatcher._told, list[UUID]()
+
+    def take_and_post(tx: Connection, *, rooms: dict[str, int], **more: Any) -> list[DueJob]:
+        due = take_due(tx, rooms=rooms, **more)
+        if due and [*rooms] == ["low"] and not urgent:
+            urgent.append(add(engine, tenant.id, UrgentNote()))
+        return due
+
+    def wait_for_word(listener: psycopg.Connection, seconds: float) -> bool:
+        return told(listener, 5 if len(urgent) == 1 and not seconds else seconds)
+
+    with engine.begin() as tx:
+        _, second = enqueue_many(tx, tenant.id, [NewJob(job=LazyNote()) for _ in range(2)])
+    with dispatching(Settings.of({**environment, **LONG_POLL, **small}), engine):
+        wait_for(lambda: states(engine, "queued") == 1, what="a full queue")
+        monkeypatch.setattr(dispatcher, "take_due", take_and_post)
+        monkeypatch.setattr(dispatcher, "_told", wait_for_word)
+        queues.channel.queue_purge("low")
+        wait_for(lambda: urgent and job_facts(engine, urgent[0]).state == "queued", what="it")
+        urgent.append(urgent[0])
+        wait_for(lambda: states(engine, "queued") == 3, what="what was left")
+        assert queues.job_ids("low") == [str(second.id)]
+    with engine.connect() as tx:
+        commits = text("""
+            SELECT count(DISTINCT xmin::text) FROM job_history
+            WHERE event = 'dispatch' AND job_id = ANY(:ids)
+        """)
+        assert tx.execute(commits, {"ids": [second.id, urgent[0]]}).scalar_one() == 1
+    assert assert_lawful(engine) == 3
 
 
 def test_two_dispatchers_publish_every_job_exactly_once(
