@@ -24,6 +24,7 @@ from sqlalchemy import (
     Dialect,
     Engine,
     ExceptionContext,
+    Select,
     TextClause,
     create_engine,
     event,
@@ -271,7 +272,7 @@ def execute_prepared(
 
 
 def rows_prepared(
-    tx: Connection, statement: TextClause, parameters: Mapping[str, Any]
+    tx: Connection, statement: TextClause | Select[Any], parameters: Mapping[str, Any]
 ) -> list[Any]:
     """As `execute_prepared`; the rows, with their columns as attributes."""
     raw = driver_connection(tx)
@@ -321,7 +322,7 @@ def _ours(tx: Connection) -> driver.Connection:
 
 
 @contextmanager
-def _translated(tx: Connection, statement: TextClause) -> Iterator[None]:
+def _translated(tx: Connection, statement: TextClause | Select[Any]) -> Iterator[None]:
     """The driver's errors as SQLAlchemy's; a connection that broke or is stale is not used again."""
     try:
         yield
@@ -330,14 +331,14 @@ def _translated(tx: Connection, statement: TextClause) -> Iterator[None]:
         if lost:
             tx.invalidate(error)
         if _is_stale(error):
-            raise _lost(statement.text, error) from error
+            raise _lost(str(statement), error) from error
         raise DBAPIError.instance(
-            statement.text, None, error, psycopg.Error, connection_invalidated=lost
+            str(statement), None, error, psycopg.Error, connection_invalidated=lost
         ) from error
 
 
 @lru_cache(maxsize=100)
-def _driver_sql(statement: TextClause, dialect: Dialect) -> str:
+def _driver_sql(statement: TextClause | Select[Any], dialect: Dialect) -> str:
     return str(statement.compile(dialect=dialect))
 
 

@@ -8,20 +8,11 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import (
-    ARRAY,
-    ColumnElement,
-    Connection,
-    Text,
-    any_,
-    bindparam,
-    insert,
-    select,
-    update,
-)
+from sqlalchemy import ColumnElement, Connection, insert, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.sql import func
 
+from app.db import rows_prepared
 from app.errors import NotFound, Unprocessable
 from app.ids import SYSTEM_TENANT, new_id
 from app.models.tenants import ApiKey, Tenant
@@ -30,6 +21,13 @@ from app.roles import Role
 PREFIX = "mr_"
 MAX_LISTED = 500
 MAX_NAME = 255
+
+
+# Asked with every request.
+_IN_FORCE = text("""
+    SELECT key_hash, id, tenant_id, name, role FROM api_keys
+    WHERE key_hash = ANY(:hashes) AND revoked_at IS NULL
+""")
 
 
 class KeyInForce(NamedTuple):
@@ -169,16 +167,9 @@ def find_key(tx: Connection, key: str) -> KeyInForce | None:
 def find_keys(tx: Connection, keys: Collection[str]) -> dict[str, KeyInForce]:
     """Those of the keys that are in force, whosever they are."""
     hashed = {_hash(key): key for key in keys}
-    rows = tx.execute(
-        select(ApiKey.key_hash, ApiKey.id, ApiKey.tenant_id, ApiKey.name, ApiKey.role).where(
-            ApiKey.key_hash == any_(bindparam("hashes", type_=ARRAY(Text))),
-            ApiKey.revoked_at.is_(None),
-        ),
-        {"hashes": list(hashed)},
-    )
     return {
         hashed[row.key_hash]: KeyInForce(row.id, row.tenant_id, row.name, Role(row.role))
-        for row in rows
+        for row in rows_prepared(tx, _IN_FORCE, {"hashes": list(hashed)})
     }
 
 

@@ -11,7 +11,7 @@ or does changes what becomes of another.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cache, cached_property
 from typing import Annotated
 from uuid import UUID
@@ -42,7 +42,7 @@ from app.api.job_view import JobDetail, load_job, load_new_job, load_new_jobs
 from app.api.jobs import ACCEPTED, answer_with, respond
 from app.api.problems import describe
 from app.api.session import bearer, current_tenant, tenant_behind
-from app.db import autocommit
+from app.db import autocommit, begin_with
 from app.errors import MillraceError
 from app.keys import find_keys
 from app.ledger.backlog import ALL_TENANTS, depths
@@ -62,6 +62,7 @@ ROOM = 1000
 PATIENCE = "100ms"
 """For another's unique key: longer than a dispatcher's commit takes, and below PostgreSQL's deadlock_timeout."""
 _NOW = text("SELECT clock_timestamp()")
+_EPOCH = text("SELECT extract(epoch FROM clock_timestamp())")
 _PATIENCE = text(f"SET LOCAL lock_timeout = '{PATIENCE}'")
 
 Credentials = Annotated[HTTPAuthorizationCredentials | None, Security(bearer)]
@@ -160,9 +161,10 @@ class JobPosts:
         entries = [_Entry(post) for post in posts]
         with self._engine.connect() as tx:
             try:
+                now = _begin(tx)
                 if patience is not None:
                     tx.execute(patience)
-                self._share(tx, entries)
+                self._share(tx, entries, now)
             except Exception as error:
                 if lost(error):
                     raise
@@ -171,12 +173,11 @@ class JobPosts:
             tx.commit()
         return [entry.outcome for entry in entries]
 
-    def _share(self, tx: Connection, entries: Sequence[_Entry]) -> None:
+    def _share(self, tx: Connection, entries: Sequence[_Entry], now: datetime) -> None:
         self._admit(tx, entries)
-        now = _clock(tx)
         for entry in _open(entries):
             with entry.judging():
-                entry.new = new_job(self._catalog, entry.post.request, now)
+                entry.new = new_job(self._catalog, entry.post.request, lambda: now)
         asked = _recall(tx, entries)
         _add(tx, [entry for entry in entries if entry.open])
         answers = {
@@ -205,6 +206,12 @@ def lost(error: Exception) -> bool:
 
 def _open(entries: Iterable[_Entry]) -> list[_Entry]:
     return [entry for entry in entries if entry.open]
+
+
+def _begin(tx: Connection) -> datetime:
+    """The transaction, and the database's time, in one round trip."""
+    ((seconds,),) = begin_with(tx, _EPOCH, {})
+    return datetime.fromtimestamp(float(seconds or 0), UTC)
 
 
 def _clock(tx: Connection) -> Callable[[], datetime]:

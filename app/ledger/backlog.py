@@ -6,6 +6,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
+from app.db import rows_prepared
+
 ALL_TENANTS = UUID(int=2**128 - 1)
 """Whose row has a queue's figures over all tenants."""
 
@@ -82,5 +84,5 @@ def measure_backlog(tx: Connection, queues: list[str], *, seconds: float) -> boo
 
 def depths(tx: Connection, *tenants: UUID) -> list[Depth]:
     """The figures of these tenants, or of ALL_TENANTS; a queue without any isn't there."""
-    rows = tx.execute(_FIGURES, {"all": ALL_TENANTS, "tenants": list(tenants)})
-    return [Depth(**row._mapping) for row in rows]  # noqa: SLF001 - SQLAlchemy's public name for it
+    rows = rows_prepared(tx, _FIGURES, {"all": ALL_TENANTS, "tenants": list(tenants)})
+    return [Depth(**row._asdict()) for row in rows]

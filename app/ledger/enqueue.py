@@ -8,6 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, TextClause, text
 
+from app.db import rows_prepared
 from app.errors import Unavailable
 from app.ids import new_id
 from app.ledger.concurrency import MAX_KEY_CHARS, check_key, kept
@@ -301,7 +302,7 @@ def _insert(
     statement: TextClause,
     rows: Sequence[Mapping[str, object]],
 ) -> set[UUID]:
-    return {row.id for row in tx.execute(statement, {"jobs": json.dumps(rows)})}
+    return {row.id for row in rows_prepared(tx, statement, {"jobs": json.dumps(rows)})}
 
 
 def _standing(number: int, before: Prerequisites, place: Place | None) -> dict[str, object]:
