@@ -126,7 +126,7 @@ def publish_due(
     hurry: Callable[[], bool] = lambda: False,
 ) -> Batch:
     """As `dispatch_batch`. Raises Interrupted where `hurry`, which is asked before anything is sent, says so: then `tx` is to
-    be rolled back, and `this` isn't what it was.
+    be rolled back, and `this` forgotten.
     """
     due = take_due(tx, batch=batch, rooms=rooms, this=this, idle_seconds=idle_seconds)
     if not due:
@@ -288,7 +288,7 @@ class Dispatcher:
         again: frozenset[str] = frozenset()
         while not self._stopping:
             self._heartbeat.beat()
-            if _told(listener, 0):  # of what waits for no more rounds of others alone
+            if _told(listener, 0):  # and who it is about waits for no more rounds of others alone
                 watched, again = everything, frozenset()
             rooms = self._windows.rooms(publisher.depth, time.monotonic())
             full = [queue for queue, room in rooms.items() if room == 0]
@@ -332,7 +332,7 @@ class Dispatcher:
         """When to look again without being told: at the next job's time, or after the poll. None: it came to nothing, as
         there is word on `heeding`.
         """
-        before, began = self._round.copy(), time.monotonic()
+        this, began = self._round.copy(), time.monotonic()
         try:
             with self._engine.begin() as tx:
                 done = publish_due(
@@ -341,25 +341,24 @@ class Dispatcher:
                     batch=self._settings.dispatch_batch_size,
                     catalog=self._catalog,
                     rooms=rooms,
-                    this=self._round,
+                    this=this,
                     windows=self._windows,
                     idle_seconds=int(self._settings.confirm_timeout * 2),
                     affinity=self._affinity,
                     hurry=lambda: heeding is not None and _told(heeding, 0),
                 )
         except Interrupted:
-            self._round = before
             return None
-        ended = time.monotonic()
+        self._round, ended = this, time.monotonic()  # what came to nothing is not remembered
         if done.jobs:
             _record(done, ended - began)
         looks = [ended + self._settings.dispatch_poll_seconds]
-        if self._round.curbed:
+        if this.curbed:
             looks.append(ended + CURBED_PAUSE_SECONDS)
         if done.refused:
             looks.append(ended + REFUSED_PAUSE_SECONDS)
-        if self._round.due_at is not None:
-            looks.append(self._round.due_at)
+        if this.due_at is not None:
+            looks.append(this.due_at)
         return min(looks)
 
 

@@ -5,7 +5,7 @@ window is `seconds` of work by the rate at which messages were taken of late, an
 when the queue was found empty although it had been filled, and shrinks slowly.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from math import sqrt
@@ -50,6 +50,8 @@ class Window:
         self._looked_at: float | None = None
         self._filled = False
         self._jobs_a_message = 1.0
+        self._pause = SOONEST_LOOK_SECONDS
+        self._look_at = 0.0
 
     @property
     def size(self) -> int:
@@ -58,8 +60,11 @@ class Window:
 
     def room(self, depth: Callable[[], int], now: float) -> int:
         """How many jobs may be sent now. The queue's `depth`, in messages, is asked for only where what was
-        sent since the last look leaves less than half of the window; small rests are left until then.
+        sent since the last look leaves less than half of the window; small rests are left until then. A queue that was full is
+        not looked at before its time: a job that is due in another waits for each look.
         """
+        if now < self._look_at:
+            return 0
         if self._looked_at is None or not self._worth_it():
             self._look(depth() * self._jobs_a_message, now)
         return self._room() if self._worth_it() else 0
@@ -73,6 +78,17 @@ class Window:
         awaited = max(0.0, self._there - self.size / 2)
         return max(PART_OF_A_JOB, awaited - SOONER * sqrt(awaited)) / self._rate
 
+    def look_at(self, now: float) -> float:
+        """When to look again, as it has all that it may hold. Where no rate says anything, it is longer each time, until
+        something is sent.
+        """
+        if self._look_at <= now:
+            seconds = self.seconds_to_room()
+            if seconds is None:
+                seconds, self._pause = self._pause, min(self._pause * 1.5, LATEST_LOOK_SECONDS)
+            self._look_at = now + min(max(seconds, SOONEST_LOOK_SECONDS), LATEST_LOOK_SECONDS)
+        return self._look_at
+
     def _room(self) -> int:
         return int(self.size - self._there)
 
@@ -81,6 +97,7 @@ class Window:
 
     def sent(self, *, jobs: int, messages: int) -> None:
         """What the broker has taken."""
+        self._pause = SOONEST_LOOK_SECONDS
         self._there += jobs
         self._filled = self._filled or self._there >= self.size
         if messages:
@@ -104,35 +121,18 @@ class Windows:
 
     def __init__(self, queues: list[str], bounds: Bounds) -> None:
         self._windows = {queue: Window(bounds) for queue in queues}
-        self._pauses = dict.fromkeys(queues, SOONEST_LOOK_SECONDS)
-        self._look_at = dict.fromkeys(queues, 0.0)
 
     def rooms(self, depth: Callable[[str], int], now: float) -> dict[str, int]:
-        """How many jobs may be sent to each. One that was full is not looked at again before its time: a job that is due
-        in another waits for each look.
-        """
+        """How many jobs may be sent to each."""
         return {
-            queue: 0 if now < self._look_at[queue] else window.room(partial(depth, queue), now)
+            queue: window.room(partial(depth, queue), now)
             for queue, window in self._windows.items()
         }
 
-    def seconds_to_look(self, full: Collection[str], now: float) -> float:
+    def seconds_to_look(self, full: Iterable[str], now: float) -> float:
         """When to look again at the first of these queues, which have all that they may hold."""
-        for queue in full:
-            if self._look_at[queue] <= now:
-                self._look_at[queue] = now + self._pause(queue)
-        return min(self._look_at[queue] for queue in full) - now
-
-    def _pause(self, queue: str) -> float:
-        """Where no rate says anything, it is longer each time, until something is sent."""
-        seconds = self._windows[queue].seconds_to_room()
-        if seconds is not None:
-            return min(max(seconds, SOONEST_LOOK_SECONDS), LATEST_LOOK_SECONDS)
-        pause = self._pauses[queue]
-        self._pauses[queue] = min(pause * 1.5, LATEST_LOOK_SECONDS)
-        return pause
+        return min(self._windows[queue].look_at(now) for queue in full) - now
 
     def sent(self, queue: str, *, jobs: int, messages: int) -> None:
         """What the broker has taken for a queue."""
-        self._pauses[queue] = SOONEST_LOOK_SECONDS
         self._windows[queue].sent(jobs=jobs, messages=messages)
