@@ -8,11 +8,11 @@ trace is recorded (its statements are its spans), and every post of a transactio
 or does changes what becomes of another.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from typing import Annotated
 from uuid import UUID
 
@@ -61,8 +61,7 @@ ROOM = 1000
 """So many posts of a process may wait: what it takes in a second or two."""
 PATIENCE = "100ms"
 """For another's unique key: longer than a dispatcher's commit takes, and below PostgreSQL's deadlock_timeout."""
-_NOW = text("SELECT clock_timestamp()")
-_EPOCH = text("SELECT extract(epoch FROM clock_timestamp())")
+_NOW = text("SELECT extract(epoch FROM clock_timestamp())")
 _PATIENCE = text(f"SET LOCAL lock_timeout = '{PATIENCE}'")
 
 Credentials = Annotated[HTTPAuthorizationCredentials | None, Security(bearer)]
@@ -147,7 +146,8 @@ class JobPosts:
         return tenant_id
 
     def _make(self, tx: Connection, tenant_id: UUID, post: Post) -> Answer:
-        return _enqueue(tx, tenant_id, new_job(self._catalog, post.request, _clock(tx)), post)
+        new = new_job(self._catalog, post.request, cache(partial(_now, tx)))
+        return _enqueue(tx, tenant_id, new, post)
 
     def _commit_keyed(self, posts: Sequence[Post]) -> list[Answer | Exception | None]:
         return self._commit(posts, patience=_PATIENCE)
@@ -161,7 +161,7 @@ class JobPosts:
         entries = [_Entry(post) for post in posts]
         with self._engine.connect() as tx:
             try:
-                now = _begin(tx)
+                now = _now(tx)
                 if patience is not None:
                     tx.execute(patience)
                 self._share(tx, entries, now)
@@ -208,19 +208,10 @@ def _open(entries: Iterable[_Entry]) -> list[_Entry]:
     return [entry for entry in entries if entry.open]
 
 
-def _begin(tx: Connection) -> datetime:
-    """The transaction, and the database's time, in one round trip."""
-    ((seconds,),) = begin_with(tx, _EPOCH, {})
+def _now(tx: Connection) -> datetime:
+    """The database's time, in the round trip that begins the transaction where none has begun."""
+    ((seconds,),) = begin_with(tx, _NOW, {})
     return datetime.fromtimestamp(float(seconds or 0), UTC)
-
-
-def _clock(tx: Connection) -> Callable[[], datetime]:
-    @cache
-    def now() -> datetime:
-        told: datetime = tx.execute(_NOW).scalar_one()
-        return told
-
-    return now
 
 
 def _recall(tx: Connection, entries: Sequence[_Entry]) -> dict[Asked, _Entry]:

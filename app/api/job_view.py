@@ -146,7 +146,7 @@ def select_jobs(tenant_id: UUID | None) -> Select[Any]:
 
 def view_of(row: Row[Any]) -> JobView:
     """From a row of `select_jobs`."""
-    return JobView(**_facts(dict(row._mapping)))  # noqa: SLF001 - SQLAlchemy's public name for it
+    return JobView(**_facts(row))
 
 
 def load_job(tx: Connection, tenant_id: UUID | None, job_id: UUID) -> JobDetail:
@@ -178,7 +178,7 @@ def load_job(tx: Connection, tenant_id: UUID | None, job_id: UUID) -> JobDetail:
         select(Job.state, func.count()).where(Job.parent_id == job_id).group_by(Job.state)
     )
     return JobDetail(
-        **_facts(dict(row._mapping)),  # noqa: SLF001
+        **_facts(row),
         trace_id=trace_id_of(row.traceparent),
         waits_for=[Prerequisite(**one._mapping) for one in waits],  # noqa: SLF001
         children={State(state): number for state, number in children},
@@ -194,10 +194,10 @@ def load_new_job(tx: Connection, job_id: UUID) -> JobDetail:
 def load_new_jobs(tx: Connection, job_ids: Sequence[UUID]) -> dict[UUID, JobDetail]:
     """As `load_new_job`, by id."""
     rows = rows_prepared(tx, _NEW, {"job_ids": list(job_ids)})
-    return {row.id: _new(row._asdict()) for row in rows}
+    return {row.id: _new(row) for row in rows}
 
 
-def _new(row: dict[str, Any]) -> JobDetail:
+def _new(row: Row[Any]) -> JobDetail:
     facts = _facts(row)
     entry = {name: facts.pop(f"h_{name}") for name in HistoryEntry.model_fields if name != "error"}
     traceparent = facts.pop("traceparent")
@@ -212,8 +212,8 @@ def _new(row: dict[str, Any]) -> JobDetail:
     )
 
 
-def _facts(facts: dict[str, Any]) -> dict[str, Any]:
-    """The row's, as the view has them."""
+def _facts(row: Row[Any]) -> dict[str, Any]:
+    facts = row._asdict()
     done = facts.pop("progress_done")
     total = facts.pop("progress_total")
     facts["progress"] = None if done is None else {"done": done, "total": total}
