@@ -27,6 +27,7 @@ _HOLDER = text("""
     FROM locks l LEFT JOIN jobs j ON j.id = l.job_id
     WHERE l.tenant_id = :tenant_id AND l.name = :name
 """)
+# A worker of the release before this one adds one to the token of its row.
 _TAKE = text("""
     UPDATE locks SET job_id = :job_id, attempt = :attempt, acquired_at = clock_timestamp(),
                      token = greatest(token + 1, nextval('lock_tokens'))
