@@ -70,6 +70,8 @@ class Pipe:
     client: asyncio.StreamWriter
     server: asyncio.StreamWriter | None = None
     lost_bytes: bool = False
+    broken: bool = False
+    """It was reset, perhaps before its other half was there."""
 
     def deafen(self, deaf: bool) -> None:
         raw = self.client.get_extra_info("socket")
@@ -77,6 +79,7 @@ class Pipe:
             _deafen(raw.fileno(), deaf)
 
     def reset(self) -> None:
+        self.broken = True
         for writer in (self.client, self.server):
             if writer is not None:
                 _reset(writer)
@@ -128,6 +131,8 @@ class Link:
 
     async def _join(self, pipe: Pipe, reader: asyncio.StreamReader) -> None:
         answers, pipe.server = await asyncio.open_connection(LOOPBACK, self.target)
+        if pipe.broken:
+            raise ConnectionResetError
         await asyncio.gather(
             self._pump(pipe, reader, pipe.server, UP),
             self._pump(pipe, answers, pipe.client, DOWN),

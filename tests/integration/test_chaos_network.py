@@ -87,6 +87,23 @@ def test_a_cut_line_resets_what_is_open_and_refuses_what_is_new(line: Line) -> N
         other.close()
 
 
+def test_a_cut_line_resets_a_connection_that_was_being_made(line: Line) -> None:
+    line.server.listen(0)  # one connection may wait; the SYN of the next is sent again after 1 s
+    first, other = line.connect()
+    with first, other, line.call() as waits, line.call() as late:
+        wait_for(lambda: line.links.set("line") == 3, what="the proxy has taken all three")
+        with line.links.disturbed("line", "cut"):
+            pass
+        for client in (waits, late):
+            with pytest.raises(ConnectionResetError):
+                client.recv(9)
+        for _ in range(2):
+            server, _ = line.server.accept()
+            server.settimeout(5)
+            with server, pytest.raises(ConnectionResetError):
+                server.recv(9)
+
+
 @pytest.mark.parametrize("direction", ["up", "down", "both"])
 def test_a_half_open_line_swallows_in_silence_and_breaks_when_it_is_over(
     line: Line, direction: str
