@@ -8,10 +8,16 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from infra.local.errors import MissingProgram
+from infra.local.errors import MissingProgram, NoAccess
 from infra.local.packages import alone
 
 ACCOUNT = "millrace-local"
+PASSING = (
+    "--securebits=+no_setuid_fixup",
+    "--inh-caps=+dac_override",
+    "--ambient-caps=+dac_override",
+)
+"""Without the first the capability doesn't count in access(2), by which initdb looks for postgres."""
 
 
 def become_unprivileged(folder: Path, executable: Path) -> list[str]:
@@ -19,7 +25,8 @@ def become_unprivileged(folder: Path, executable: Path) -> list[str]:
 
     Makes the system account on first use and gives it `folder`. Where the account cannot reach
     the folder or the executable (a checkout below root's home), it may pass the directories above
-    by a capability of that one process; no directory's mode is changed.
+    by a capability of that one process; no directory's mode is changed. Raises NoAccess where root
+    itself hasn't that capability, as in some containers.
     """
     if os.geteuid() != 0:
         return []
@@ -31,14 +38,31 @@ def become_unprivileged(folder: Path, executable: Path) -> list[str]:
     prefix = [setpriv, f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--clear-groups"]
     if _can_use(prefix, folder, executable):
         return prefix
-    return [*prefix, "--inh-caps=+dac_override", "--ambient-caps=+dac_override"]
+    passing = [*prefix, *PASSING]
+    if _can_use(passing, folder, executable):
+        return passing
+    raise NoAccess(ACCOUNT, _closed(prefix, executable, _library(executable), folder))
 
 
 def _can_use(prefix: list[str], folder: Path, executable: Path) -> bool:
     check = 'test -x "$1" && test -r "$2" && test -w "$3"'
-    library = executable.parents[1] / "lib"
-    words = ["sh", "-c", check, "sh", str(executable), str(library), str(folder)]
-    return subprocess.run([*prefix, *words], check=False, cwd="/").returncode == 0
+    return _holds(prefix, check, executable, _library(executable), folder)
+
+
+def _library(executable: Path) -> Path:
+    return executable.parents[1] / "lib"
+
+
+def _closed(prefix: list[str], *paths: Path) -> Path:
+    """The first folder on the way to one of them that the account may not enter."""
+    ways = (folder for path in paths for folder in (*reversed(path.parents), path))
+    return next((way for way in ways if not _holds(prefix, 'test -x "$1"', way)), paths[-1])
+
+
+def _holds(prefix: list[str], check: str, *paths: Path) -> bool:
+    words = [*prefix, "sh", "-c", check, "sh", *map(str, paths)]
+    done = subprocess.run(words, check=False, cwd="/", stderr=subprocess.DEVNULL)
+    return done.returncode == 0
 
 
 def _ensure_account() -> pwd.struct_passwd:

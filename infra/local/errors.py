@@ -2,11 +2,14 @@
 
 LocalError
 ├── MissingProgram   something must be installed first; the message holds the command
+├── NoAccess         the account that a server runs under may not enter a folder on its way
 ├── AlreadyRunning   another process holds this home
 ├── StartCancelled   someone asked to stop while the start was under way
 ├── BadOrder         a job can't be written as it was asked for
 └── ProgramFailed    a program or a set-up step failed; carries the tail of its log
 """
+
+from pathlib import Path
 
 
 class LocalError(Exception):
@@ -19,6 +22,18 @@ class MissingProgram(LocalError):
     """Something the system needs is not installed, and we may not install it ourselves."""
 
     exit_status = 2
+
+
+class NoAccess(LocalError):
+    """The account that a server runs under, where root starts it, may not enter a folder on its way."""
+
+    exit_status = 2
+
+    def __init__(self, account: str, folder: Path) -> None:
+        super().__init__(
+            f"the account {account}, which servers run under that root starts, may not enter {folder}: "
+            f"`chmod o+x {folder}`, clone somewhere else, or run this as an ordinary user"
+        )
 
 
 class AlreadyRunning(LocalError):
