@@ -7,21 +7,17 @@ is faster than our word is believed.
 """
 
 import threading
-import time
 from collections.abc import Collection
 from uuid import UUID
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import Engine
 
 from app.ledger.rescue import keep_without_message
 from app.logs import cause
-from workers.runtime.vitals import turn_at_the_database
+from workers.runtime.vitals import ask_until_answered
 
 log = structlog.get_logger()
-
-AGAIN_SECONDS = 0.5
-"""Between two attempts to reach the database."""
 
 
 def keep_at_work(worker: str, jobs: Collection[UUID]) -> None:
@@ -31,13 +27,12 @@ def keep_at_work(worker: str, jobs: Collection[UUID]) -> None:
 
 
 def _run(worker: str, jobs: Collection[UUID]) -> None:
-    while True:
-        try:
-            with turn_at_the_database() as engine, engine.begin() as tx:
-                kept = keep_without_message(tx, jobs, worker=worker)
-        except SQLAlchemyError as error:
-            log.info("worker.jobs_not_kept", jobs=len(jobs), error=cause(error))
-            time.sleep(AGAIN_SECONDS)
-        else:
-            log.info("worker.jobs_kept", jobs=kept, reason="broker_away")
-            return
+    def keep(engine: Engine) -> int:
+        with engine.begin() as tx:
+            return keep_without_message(tx, jobs, worker=worker)
+
+    def not_kept(error: Exception) -> None:
+        log.info("worker.jobs_not_kept", jobs=len(jobs), error=cause(error))
+
+    kept = ask_until_answered(keep, not_kept)
+    log.info("worker.jobs_kept", jobs=kept, reason="broker_away")

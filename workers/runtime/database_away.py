@@ -10,25 +10,23 @@ import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 import structlog
 from celery import Celery, bootsteps
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import Engine
 
 from app.db import reach
-from app.errors import ReadOnly
 from app.ledger.rescue import put_back_hindered
 from app.logs import cause
 from workers.runtime.given_back import jobs_at_work
 from workers.runtime.message import Given, job_ids_of
-from workers.runtime.vitals import turn_at_the_database
+from workers.runtime.vitals import ask_until_answered
 
 log = structlog.get_logger()
 
 HOLD_SECONDS = 1200.0
 """The broker closes the channel of whoever has a message for half an hour."""
-AGAIN_SECONDS = 0.5
-"""Between two attempts to reach the database."""
 SETTLE_SECONDS = 1.0
 """A database that stood still first does what it was told before: a claim of a child that is gone by now, for one."""
 
@@ -63,35 +61,33 @@ class Holding:
         while True:
             with self._told:
                 self._told.wait_for(lambda: bool(self._waiting))
-            began, away = time.monotonic(), False
-            while self._waiting and not self._go_on(worker, soon, away=away):
-                away = True
-                overdue = time.monotonic() - HOLD_SECONDS
-                self._let_go([one for one in self._waiting if one.since < overdue], soon)
-                time.sleep(AGAIN_SECONDS)
-            if away:
-                log.warning("worker.database_back", seconds=round(time.monotonic() - began, 1))
+            self._until_back(worker, soon)
 
-    def _go_on(
-        self, worker: str, soon: Callable[[Callable[[], None]], object], *, away: bool
-    ) -> bool:
-        """Whether the database answers; `away` says that it did not, the last time."""
-        waiting = list(self._waiting)
-        jobs = job_ids_of(*(one.request for one in waiting)) - jobs_at_work()
-        try:
-            with turn_at_the_database() as engine:
-                reach(engine)
-                time.sleep(SETTLE_SECONDS if away else 0)
-                with engine.begin() as tx:
-                    put_back = put_back_hindered(tx, jobs, worker=worker) if away and jobs else []
-        except (SQLAlchemyError, ReadOnly) as error:
+    def _until_back(self, worker: str, soon: Callable[[Callable[[], None]], object]) -> None:
+        began, away = time.monotonic(), False
+
+        def put_back(engine: Engine) -> tuple[list[_Waiting], list[UUID]]:
+            waiting = list(self._waiting)
+            jobs = job_ids_of(*(one.request for one in waiting)) - jobs_at_work()
+            reach(engine)
+            time.sleep(SETTLE_SECONDS if away else 0)
+            with engine.begin() as tx:
+                return waiting, put_back_hindered(tx, jobs, worker=worker) if away and jobs else []
+
+        def still_away(error: Exception) -> None:
+            nonlocal away
             if not away:
-                log.warning("worker.database_away", messages=len(waiting), error=cause(error))
-            return False
-        for job_id in put_back:
+                log.warning("worker.database_away", messages=len(self), error=cause(error))
+            away = True
+            overdue = time.monotonic() - HOLD_SECONDS
+            self._let_go([one for one in self._waiting if one.since < overdue], soon)
+
+        waiting, jobs = ask_until_answered(put_back, still_away)
+        for job_id in jobs:
             log.warning("job.rescued", job_id=str(job_id), reason="database_away")
         self._let_go(waiting, soon)
-        return True
+        if away:
+            log.warning("worker.database_back", seconds=round(time.monotonic() - began, 1))
 
     def _let_go(
         self, some: Collection[_Waiting], soon: Callable[[Callable[[], None]], object]

@@ -16,12 +16,12 @@ from uuid import UUID
 import structlog
 from celery import Celery, bootsteps
 from celery.worker import state
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import Engine
 
 from app.ledger.rescue import put_back_abandoned
 from app.logs import cause
 from workers.runtime.message import Given, job_ids_of
-from workers.runtime.vitals import turn_at_the_database
+from workers.runtime.vitals import ask_until_answered
 
 log = structlog.get_logger()
 
@@ -31,8 +31,6 @@ AGAIN_GRACE_SECONDS = 15.0
 """For a message that had come back before: this may have been once too often, the broker has given it up, and the
 collector of dead letters is to hear of it first.
 """
-AGAIN_SECONDS = 0.5
-"""Between two attempts to reach the database."""
 
 
 class Expected:
@@ -87,22 +85,19 @@ class GivenBack(bootsteps.StartStopStep):
     def _run(self, worker: str) -> None:
         while True:
             jobs = self._expected.take()
-            while not self._put_back(worker, jobs - jobs_at_work()):
-                time.sleep(AGAIN_SECONDS)
+            if jobs - jobs_at_work():
+                self._look_after(worker, jobs)
 
-    def _put_back(self, worker: str, jobs: set[UUID]) -> bool:
-        """Whether the database could be asked."""
-        if not jobs:
-            return True
-        try:
-            with turn_at_the_database() as engine, engine.begin() as tx:
-                abandoned = put_back_abandoned(tx, jobs, worker=worker)
-        except SQLAlchemyError as error:
+    def _look_after(self, worker: str, jobs: set[UUID]) -> None:
+        def put_back(engine: Engine) -> list[UUID]:
+            with engine.begin() as tx:
+                return put_back_abandoned(tx, jobs - jobs_at_work(), worker=worker)
+
+        def unseen(error: Exception) -> None:
             log.info("worker.given_back_unseen", error=cause(error))
-            return False
-        for job_id in abandoned:
+
+        for job_id in ask_until_answered(put_back, unseen):
             log.warning("job.rescued", job_id=str(job_id), reason="child_lost")
-        return True
 
 
 def jobs_at_work() -> set[UUID]:

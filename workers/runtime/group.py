@@ -11,12 +11,13 @@ from typing import Any
 from billiard.einfo import ExceptionInfo
 from celery.exceptions import Reject
 
+from app.ledger.put_off import DATABASE_AWAY
 from workers.runtime.attempt import Delivery
 from workers.runtime.executor import Disposition
 from workers.runtime.held import is_brief
 from workers.runtime.message import jobs_in
 from workers.runtime.registry import registrations
-from workers.runtime.request import DATABASE_AWAY, Request
+from workers.runtime.request import Request
 from workers.runtime.task import run_group
 from workers.runtime.together import UNDONE
 

@@ -14,6 +14,7 @@ from app.aftermath import AFTERMATHS
 from app.connections import CHILD
 from app.db import make_engine
 from app.ledger.contract import JobContract
+from app.ledger.put_off import DATABASE_AWAY
 from app.mailing.smtp import Mailer
 from app.settings import get_settings
 from app.storage import make_storage, store_check
@@ -23,7 +24,6 @@ from workers.runtime.attempt import Delivery, Runtime
 from workers.runtime.executor import Disposition
 from workers.runtime.lease import LeaseKeeper
 from workers.runtime.message import jobs_of
-from workers.runtime.request import DATABASE_AWAY
 from workers.runtime.store_watch import StoreWatch
 from workers.runtime.together import run_apart, run_message
 

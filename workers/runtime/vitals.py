@@ -1,22 +1,28 @@
 """What the worker's main process knows of itself, for who asks whether it is alive and ready."""
 
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 from celery import bootsteps
 from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from app.db import make_engine
+from app.errors import ReadOnly
 from app.health import NO_ANSWER, NOT_YET, OK, Heartbeat
 from app.settings import get_settings
 
 AWAY = "away"
 STUCK_SECONDS = 12.0
 """The loop beats every five."""
+AGAIN_SECONDS = 0.5
+"""Between two attempts to reach the database."""
 
+Answer = TypeVar("Answer")
 
 _TURN = threading.Lock()
 _OVER = threading.Event()
@@ -39,6 +45,19 @@ def turn_at_the_database() -> Iterator[Engine]:
             yield engine
         finally:
             engine.dispose()
+
+
+def ask_until_answered(
+    ask: Callable[[Engine], Answer], unanswered: Callable[[Exception], object]
+) -> Answer:
+    """A turn at the database, and another each AGAIN_SECONDS while it is away; `unanswered` hears of each in vain."""
+    while True:
+        try:
+            with turn_at_the_database() as engine:
+                return ask(engine)
+        except (SQLAlchemyError, ReadOnly) as error:
+            unanswered(error)
+        time.sleep(AGAIN_SECONDS)
 
 
 def last_turn(**_: Any) -> None:
