@@ -35,19 +35,30 @@ _CLAIM = text("""
           AND (target.state = 'queued'
                OR (target.state = 'running'
                    AND (target.lease_until < clock_timestamp()
-                        OR (:redelivered AND EXISTS (
+                        OR ((:redelivered OR :unanswered) AND EXISTS (
                             SELECT FROM in_flight f
                             WHERE f.job_id = target.id AND f.attempt = :message_attempt)))))
         RETURNING jobs.id, jobs.tenant_id, jobs.kind, jobs.version, jobs.queue, jobs.payload,
                   jobs.attempt, jobs.max_attempts, jobs.traceparent, jobs.checkpoint,
                   CASE target.state WHEN 'queued' THEN
                       extract(epoch FROM clock_timestamp() - jobs.run_at)::float END AS waited,
-                  target.state AS was
+                  target.state AS was, target.lease_until < clock_timestamp() AS over
     ), logged AS (
-        INSERT INTO job_history (tenant_id, job_id, at, event, from_state, to_state, attempt, worker)
+        INSERT INTO job_history
+            (tenant_id, job_id, at, event, from_state, to_state, attempt, worker, detail)
         SELECT tenant_id, id, clock_timestamp(),
                CASE was WHEN 'queued' THEN 'claim' ELSE 'take_over' END, was, 'running',
-               attempt, :worker
+               attempt, :worker,
+               CASE WHEN was = 'queued' THEN NULL
+                    WHEN over THEN jsonb_build_object(
+                        'code', 'lease_expired', 'message', 'The worker let its lease run out.')
+                    WHEN :redelivered THEN jsonb_build_object(
+                        'code', 'redelivered',
+                        'message', 'The broker delivered its message again: whoever had it is gone.')
+                    ELSE jsonb_build_object(
+                        'code', 'claim_unanswered',
+                        'message', 'The database was lost before it had answered to the claim.')
+               END
         FROM moved
     )
     SELECT * FROM moved
@@ -189,12 +200,14 @@ def claim(
     lease_seconds: float,
     redelivered: bool,
     message_attempt: int,
+    unanswered: bool = False,
 ) -> Claimed | None:
     """Take a queued job, or a running one whose worker is gone; None when there is nothing to take.
 
-    `redelivered` is the broker's word that the previous consumer of this message is gone; it counts if
-    the message, which names the attempt that it was sent for, is the newest of its job. None is the
-    normal answer to a duplicate: the message may be acknowledged.
+    `redelivered` is the broker's word that the previous consumer of this message is gone, `unanswered` the
+    worker's own that it may have claimed the job before and not heard so. Either counts if the message, which
+    names the attempt that it was sent for, is the newest of its job. None is the normal answer to a duplicate:
+    the message may be acknowledged. Why a running one was taken is in its history.
     """
     row = execute_prepared(
         tx,
@@ -205,11 +218,12 @@ def claim(
             "lease_seconds": lease_seconds,
             "redelivered": redelivered,
             "message_attempt": message_attempt,
+            "unanswered": unanswered,
         },
     ).fetchone()
     if row is None:
         return None
-    *facts, was = row
+    *facts, was, _ = row
     return Claimed(**dict(zip(_CLAIMED, facts, strict=True)), taken_over=was == State.RUNNING)
 
 

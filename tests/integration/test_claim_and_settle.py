@@ -21,6 +21,7 @@ from tests.support.jobs import (
     claim_now,
     events,
     job_facts,
+    last_cause,
     requeue,
     running,
 )
@@ -127,6 +128,8 @@ def test_a_running_job_is_taken_over_when_its_message_comes_again(
     assert second is not None
     assert (second.attempt, second.taken_over) == (2, True)
     assert events(engine, first.id)[-1] == "take_over"
+    assert last_cause(engine, first.id, "claim") is None
+    assert last_cause(engine, first.id, "take_over") == "redelivered"
     assert assert_lawful(engine) == 1
 
 
@@ -138,6 +141,7 @@ def test_a_running_job_is_taken_over_when_its_lease_has_run_out(
     second = take(engine, first)
     assert second is not None
     assert second.attempt == 2
+    assert last_cause(engine, first.id, "take_over") == "lease_expired"
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from app.main import create_app
 from app.settings import Settings
 from app.storage import Storage
 from tests.support.customers import Customer
-from tests.support.jobs import Note, add_queued, count, events, job_facts, requeue
+from tests.support.jobs import Note, add_queued, count, events, job_facts, last_cause, requeue
 from tests.support.runtime import Worker
 from workers.runtime.context import Context
 from workers.runtime.executor import Disposition
@@ -81,6 +81,7 @@ def test_a_claim_whose_answer_was_lost_is_made_again(
         assert worker.deliver(job_id) is Disposition.ACKNOWLEDGE
     assert job_facts(engine, job_id).state == "succeeded"
     assert events(engine, job_id)[2:] == ["claim", "take_over", "succeed"]
+    assert last_cause(engine, job_id, "take_over") == "claim_unanswered"
 
 
 def test_a_death_is_recorded_even_when_its_hook_fails(

@@ -191,6 +191,17 @@ def events(engine: Engine, job_id: UUID) -> list[str]:
         return list(tx.execute(query, {"id": job_id}).scalars())
 
 
+def last_cause(engine: Engine, job_id: UUID, event: str) -> str | None:
+    """The code in the newest such line of the job's history."""
+    with engine.connect() as tx:
+        query = text("""
+            SELECT detail->>'code' FROM job_history WHERE job_id = :id AND event = :event
+            ORDER BY id DESC LIMIT 1
+        """)
+        code: str | None = tx.execute(query, {"id": job_id, "event": event}).scalar_one()
+        return code
+
+
 def children(engine: Engine, job_id: UUID) -> list[str]:
     """The kinds of the jobs that this one enqueued."""
     with engine.connect() as tx:

@@ -190,8 +190,9 @@ def _claim(runtime: Runtime, delivery: Delivery, *, again: bool) -> Claimed | No
             delivery.job_id,
             worker=delivery.worker,
             lease_seconds=runtime.settings.lease_seconds,
-            redelivered=delivery.redelivered or again,
+            redelivered=delivery.redelivered,
             message_attempt=delivery.attempt,
+            unanswered=again,
         )
 
 
