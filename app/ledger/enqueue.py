@@ -21,7 +21,8 @@ from app.traces import spans
 OUTBOX_CHANNEL = "millrace_outbox"
 """NOTIFY on this channel, with no payload, says that the outbox has something new."""
 
-# What a job is given, and what becomes of it; shared by the two statements below.
+# What a job is given, and what becomes of it; shared by the two statements below. What is due and has a concurrency key
+# is parked, with a word to the dispatcher: its key's own line, and not that of all that comes due.
 _FIELDS = """
     id uuid, tenant_id uuid, parent_id uuid, traceparent text, kind text, version int, queue text, payload jsonb, max_attempts int, priority smallint,
     run_at timestamptz, deadline timestamptz, unique_key text, unique_until text, unique_seconds float,
@@ -42,15 +43,22 @@ _VALUES = """
 """
 _ADDED = """
         ON CONFLICT (tenant_id, kind, unique_key) WHERE unique_key IS NOT NULL DO NOTHING
-        RETURNING id, tenant_id, queue, state, run_at, deadline, kind, priority, concurrency_key
+        RETURNING id, tenant_id, queue, state, run_at, deadline, kind, priority, concurrency_key,
+                  concurrency_limit, in_order
     ), timed AS (
         INSERT INTO deadlines (job_id, deadline)
         SELECT id, deadline FROM job WHERE deadline IS NOT NULL
     ), boxed AS (
-        INSERT INTO outbox (job_id, tenant_id, queue, run_at, ready, kind, priority)
+        INSERT INTO outbox (job_id, tenant_id, queue, run_at, ready, parked, kind, priority,
+                            concurrency_key, concurrency_limit, in_order)
         SELECT id, tenant_id, queue, run_at, run_at <= clock_timestamp() AND concurrency_key IS NULL,
-               kind, priority
+               run_at <= clock_timestamp() AND concurrency_key IS NOT NULL, kind, priority,
+               concurrency_key, concurrency_limit, in_order
         FROM job WHERE state = 'scheduled'
+        RETURNING tenant_id, concurrency_key, parked
+    ), woken AS (
+        INSERT INTO key_wakes (tenant_id, concurrency_key)
+        SELECT DISTINCT tenant_id, concurrency_key FROM boxed WHERE parked
     )
 """
 _INSERT = text(f"""

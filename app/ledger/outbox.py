@@ -33,6 +33,7 @@ _SETTINGS = text("""
 # Not clock_timestamp(), which can't end a scan of the index: it may be another time at each row.
 # The words are an array: joined to their table they may be looked for anew for each of its rows, and then all are taken.
 # With the rules, and when the next is due, in the same round trip. What has a concurrency key is parked: `admit` lets it in.
+# Half of the words are the newest, so that who has just come doesn't wait for all keys of another.
 READY = text(f"""
     WITH due AS MATERIALIZED (
         SELECT o.job_id FROM outbox o
@@ -48,8 +49,9 @@ READY = text(f"""
         WHERE outbox.job_id = due.job_id
         RETURNING outbox.tenant_id, outbox.concurrency_key
     ), woken AS (
-        DELETE FROM key_wakes WHERE id = ANY(ARRAY(
-            SELECT id FROM key_wakes ORDER BY id LIMIT :batch FOR UPDATE SKIP LOCKED))
+        DELETE FROM key_wakes WHERE id = ANY(
+            ARRAY(SELECT id FROM key_wakes ORDER BY id LIMIT :half FOR UPDATE SKIP LOCKED)
+            || ARRAY(SELECT id FROM key_wakes ORDER BY id DESC LIMIT :half FOR UPDATE SKIP LOCKED))
         RETURNING tenant_id, concurrency_key
     ), keys AS MATERIALIZED (
         SELECT tenant_id, concurrency_key FROM made WHERE concurrency_key IS NOT NULL
@@ -124,6 +126,10 @@ _POSTPONE = text("""
     WHERE job_id = ANY(:job_ids)
 """)
 _QUEUES = [queue.value for queue in Queue]
+HALF_OF_THE_WORDS = 50
+"""So many of the oldest words about keys are heeded in a round, and as many of the newest: a look at a key costs what ten
+jobs that come due do, and an urgent job may have to wait for the round.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,7 +196,8 @@ def take_due(
     this = Round() if this is None else this
     limit = None if idle_seconds is None else f"{idle_seconds}s"
     begin_with(tx, _SETTINGS, {"limit": limit})
-    first, *_ = rows = rows_prepared(tx, READY, {"batch": batch})
+    half = min(HALF_OF_THE_WORDS, max(1, batch // 2))
+    first, *_ = rows = rows_prepared(tx, READY, {"batch": batch, "half": half})
     this.due_at = None if first.next_due is None else time.monotonic() + first.next_due
     busy = first.to_admit is not None and admit(tx, first.to_admit, alone=first.alone)
     rules = Rules.of(rule_of(row) for row in rows if row.scope is not None)
@@ -214,7 +221,7 @@ def take_due(
     kept_back = len(due) < len(found) or bool(_used_up(offers, due, quota) & rules.limited_kinds)
     this.curbed = busy or kept_back or any(t.curbed for each in offers for t in each.turns)
     again = _go_on(this, offers, due, quota)
-    if batch in {first.made, first.woken, len(found)}:
+    if batch in {first.made, len(found)} or first.woken == 2 * half:
         again = frozenset(_QUEUES)
     elif first.made:  # perhaps of a queue that this round doesn't look at
         again |= {queue for queue in _QUEUES if queue not in wanted}

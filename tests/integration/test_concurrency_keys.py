@@ -287,6 +287,36 @@ class TestNobodyIsInTheWay:
         assert "default" not in this.again
         assert not this.curbed
 
+    @pytest.mark.parametrize("keys", [1, 700])
+    def test_of_other_tenants_with_keys(
+        self, engine: Engine, tenant: Customer, stranger: Customer, keys: int
+    ) -> None:
+        """More than a round looks at, and theirs come last."""
+        add_all(engine, tenant, [KeyedNote(account=str(n % keys)) for n in range(700)])
+        theirs = add_all(engine, stranger, [KeyedNote(account="a"), OrderedNote(account="a")])
+        due = send(engine, this := Round(), room=5)
+        assert set(theirs) <= set(ids(due))
+        sent = len(due) - len(theirs)
+        while this.again:
+            sent += len(send(engine, this))
+        assert sent == keys
+        assert_nobody_is_forgotten(engine)
+
+    def test_whatever_comes_free_at_once(
+        self, engine: Engine, tenant: Customer, stranger: Customer
+    ) -> None:
+        holder, behind = add_all(engine, stranger, [KeyedNote(account="a")] * 2)
+        add_all(engine, tenant, [KeyedNote(account=str(n)) for n in range(700)])
+        this = Round()
+        while count(engine, "outbox WHERE ready") + count(engine, "in_flight") < 701:
+            send(engine, this, room=1)
+        with engine.begin() as tx:
+            for table in ("outbox", "in_flight"):
+                gone = text(f"DELETE FROM {table} WHERE tenant_id = :id")  # noqa: S608 - a constant
+                tx.execute(gone, {"id": tenant.id})
+        run_and(engine, holder, Event.SUCCEED)
+        assert behind in ids(send(engine, this, room=5))
+
 
 def test_what_a_batch_goes_on_with_has_its_key(engine: Engine, tenant: Customer) -> None:
     first = add(engine, tenant.id, OrderedNote(account="a"))

@@ -17,6 +17,8 @@ from tests.support.jobs import Note
 TENANTS, EACH, LATER = 400, 50, 5000
 KEYS, PARKED = 100, 100
 """Of one tenant: keys that somebody holds, and so many jobs that wait for each."""
+WORDS = 5000
+"""Of keys that were posted to, or have come free, all at once."""
 MOST_ROWS = 1000
 """Far fewer than are there."""
 
@@ -46,6 +48,10 @@ _READY = text("""
     SELECT uuidv7(), uuidv7(), 'default', clock_timestamp(), true, 'test.keyed', 'its own', 1
     FROM generate_series(1, :jobs)
 """)
+_WORDS = text("""
+    INSERT INTO key_wakes (tenant_id, concurrency_key)
+    SELECT :tenant_id, 'key ' || n FROM generate_series(1, :words) AS n
+""")
 
 
 @pytest.fixture
@@ -72,6 +78,7 @@ def tx(engine: Engine) -> Iterator[Connection]:
             {"tenants": TENANTS, "each": EACH, "later": LATER, "kind": Note.spec.kind},
         )
         made.execute(_HELD_KEYS, {"keys": KEYS, "parked": PARKED, "tenant_id": BUSY})
+        made.execute(_WORDS, {"words": WORDS, "tenant_id": BUSY})
     with engine.connect() as tx:
         take_due(tx, batch=1)  # which sets how this transaction plans
         yield tx
@@ -99,7 +106,8 @@ def test_keys_are_looked_at_by_the_batch_whatever_the_statistics_say(engine: Eng
         made.execute(text("ANALYZE outbox, jobs, in_flight, key_lines, key_wakes"))
     with engine.begin() as made:
         take_due(made, batch=1)  # which sets how this transaction plans
-        made.execute(text(f"PREPARE a_look AS {READY.text.replace(':batch', '40')}"))
+        look = READY.text.replace(":batch", "40").replace(":half", "20")
+        made.execute(text(f"PREPARE a_look AS {look}"))
         made.execute(text("EXECUTE a_look"))
         made.execute(text("DELETE FROM in_flight"))
         made.execute(_READY, {"jobs": MOST_ROWS})
@@ -145,7 +153,7 @@ def test_no_statement_goes_through_the_backlog(
     taking = taking_of(tenants, share=2)
     keys = [{"tenant_id": str(BUSY), "concurrency_key": f"key {n}"} for n in range(1, 21)]
     statements: list[tuple[TextClause, dict[str, object]]] = [
-        (READY, {"batch": 40}),
+        (READY, {"batch": 40, "half": 20}),
         (VISIT, {"queues": ["default"], "starts": [UUID(int=0)], "steps": [20]}),
         (VISIT, {"queues": ["default"], "starts": [last], "steps": [20]}),
         (ADMIT, {"keys": json.dumps(keys)}),

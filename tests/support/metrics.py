@@ -59,5 +59,5 @@ def scrape(port: int, *, token: str | None = None) -> Samples:
 def measure(engine: Engine) -> None:
     """As a dispatcher does: see what is due, and measure the backlog."""
     with engine.begin() as tx:
-        tx.execute(READY, {"batch": 100})
+        tx.execute(READY, {"batch": 100, "half": 50})
         assert measure_backlog(tx, [queue.value for queue in Queue], seconds=0)
