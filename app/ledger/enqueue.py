@@ -25,17 +25,19 @@ OUTBOX_CHANNEL = "millrace_outbox"
 # is parked, with a word to the dispatcher: its key's own line, and not that of all that comes due.
 _FIELDS = """
     id uuid, tenant_id uuid, parent_id uuid, traceparent text, kind text, version int, queue text, payload jsonb, max_attempts int, priority smallint,
+    priority_given boolean,
     run_at timestamptz, deadline timestamptz, unique_key text, unique_until text, unique_seconds float,
     debounce_seconds float, debounce_most float, concurrency_key text, concurrency_limit smallint,
     in_order boolean, key_given boolean
 """
 _COLUMNS = """
-    id, tenant_id, parent_id, traceparent, kind, version, queue, payload, max_attempts, priority, run_at,
-    deadline, unique_key, unique_until, unique_lapses_at, debounce_until, concurrency_key,
+    id, tenant_id, parent_id, traceparent, kind, version, queue, payload, max_attempts, priority,
+    priority_given, run_at, deadline, unique_key, unique_until, unique_lapses_at, debounce_until, concurrency_key,
     concurrency_limit, in_order, key_given
 """
 _VALUES = """
     id, tenant_id, parent_id, traceparent, kind, version, queue, payload, max_attempts, priority,
+    priority_given,
     coalesce(run_at, clock_timestamp() + make_interval(secs => coalesce(debounce_seconds, 0))),
     deadline, unique_key, unique_until, clock_timestamp() + make_interval(secs => unique_seconds),
     clock_timestamp() + make_interval(secs => debounce_most), concurrency_key,
@@ -335,6 +337,7 @@ def _row(job_id: UUID, new: NewJob) -> dict[str, object]:
         "payload": new.job.model_dump(mode="json"),
         "max_attempts": spec.retry.attempts,
         "priority": spec.priority if new.priority is None else new.priority,
+        "priority_given": new.priority is not None,
         "run_at": new.run_at.isoformat() if new.run_at else None,
         "deadline": new.deadline.isoformat() if new.deadline else None,
         "unique_key": new.unique_key,

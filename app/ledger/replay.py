@@ -46,6 +46,7 @@ _CHOSEN = f"""
 _SELECT = f"""
     SELECT j.id, j.tenant_id, j.kind, j.version, j.payload, j.traceparent, j.attempt, j.batch_id,
            CASE WHEN j.key_given THEN j.concurrency_key END AS given_key,
+           CASE WHEN j.priority_given THEN j.priority END AS given_priority,
            (SELECT w.on_id FROM job_waits w
             WHERE w.job_id = j.id AND w.ended = 'dead' AND w.otherwise <> 'run'
             LIMIT 1) AS waits_in_vain
@@ -73,12 +74,13 @@ _LOCK_SHARDS = text("""
 _REPLAY = text("""
     WITH wanted AS (
         SELECT * FROM jsonb_to_recordset(CAST(:jobs AS jsonb)) AS j(
-            id uuid, version int, payload jsonb, queue text, tries int, delay float,
+            id uuid, version int, payload jsonb, queue text, priority smallint, tries int, delay float,
             concurrency_key text, concurrency_limit smallint, in_order boolean, key_given boolean)
     ), moved AS (
         UPDATE jobs
         SET state = 'scheduled', version = wanted.version, payload = wanted.payload,
-            queue = wanted.queue, concurrency_key = wanted.concurrency_key,
+            queue = wanted.queue, priority = wanted.priority,
+            concurrency_key = wanted.concurrency_key,
             concurrency_limit = wanted.concurrency_limit,
             in_order = coalesce(wanted.in_order, false),
             key_given = coalesce(wanted.key_given, false),
@@ -220,8 +222,8 @@ def replay(
     delay: float = 0.0,
 ) -> Replayed:
     """Put dead jobs back into the outbox with a full set of attempts and no deadline, at most `rate`
-    of them a second, the first after `delay`. They are the contract's as it is now: its version, queue, attempts and
-    concurrency, but a concurrency key that was given for the job stays. Effects that are known to have happened stay known. `after` goes on where another call ended.
+    of them a second, the first after `delay`. They are the contract's as it is now: its version, queue, priority,
+    attempts and concurrency, but a priority or a concurrency key that was given for the job stays. Effects that are known to have happened stay known. `after` goes on where another call ended.
 
     A dry run changes nothing and takes no locks.
     """
@@ -344,6 +346,7 @@ def _revive(
         "version": contract.spec.version,
         "payload": payload,
         "queue": contract.spec.queue.value,
+        "priority": contract.spec.priority if row.given_priority is None else row.given_priority,
         "tries": contract.spec.retry.attempts,
         **concurrency,
     }

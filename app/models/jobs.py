@@ -57,6 +57,7 @@ class Job(Base):
     state: Mapped[str]
     payload: Mapped[Json]
     priority: Mapped[int] = mapped_column(SmallInteger, server_default="0")
+    priority_given: Mapped[bool] = mapped_column(server_default=false())
     attempt: Mapped[int] = mapped_column(server_default="0")
     max_attempts: Mapped[int]
     run_at: Mapped[Timestamp]

@@ -139,7 +139,9 @@ class KeptNote(JobContract):
     """As the release has it in which it dies."""
 
     spec: ClassVar[JobSpec] = JobSpec(
-        kind="test.kept", concurrency=Concurrency(key=lambda job: f"account {job.account}", limit=4)
+        kind="test.kept",
+        priority=5,
+        concurrency=Concurrency(key=lambda job: f"account {job.account}", limit=4),
     )
 
     account: str = "a"
@@ -151,6 +153,7 @@ class KeptNoteNow(KeptNote):
     spec: ClassVar[JobSpec] = JobSpec(
         kind="test.kept",
         queue=Queue.LOW,
+        priority=-3,
         concurrency=Concurrency(key="account", in_order=True),
     )
 
@@ -162,26 +165,28 @@ class FreeNoteNow(KeptNote):
 
 
 @pytest.mark.parametrize(
-    ("contract", "given", "becomes"),
+    ("contract", "key", "priority", "becomes"),
     [
-        (KeptNoteNow, None, ("low", "test.kept:account=a", 1, True)),
-        (KeptNoteNow, "mine", ("low", "mine", 1, True)),
-        (FreeNoteNow, None, ("default", None, None, False)),
-        (FreeNoteNow, "mine", ("default", "mine", 1, False)),
+        (KeptNoteNow, None, None, ("low", -3, "test.kept:account=a", 1, True)),
+        (KeptNoteNow, "mine", None, ("low", -3, "mine", 1, True)),
+        (KeptNoteNow, None, 7, ("low", 7, "test.kept:account=a", 1, True)),
+        (FreeNoteNow, None, None, ("default", 0, None, None, False)),
+        (FreeNoteNow, "mine", 5, ("default", 5, "mine", 1, False)),
     ],
 )
 def test_a_replayed_job_follows_the_contract_as_it_is_now(
     engine: Engine,
     tenant: Customer,
     contract: type[JobContract],
-    given: str | None,
+    key: str | None,
+    priority: int | None,
     becomes: tuple[object, ...],
 ) -> None:
-    """Its queue, and which jobs it waits for; a key that was given for the job stays."""
+    """Its queue and priority, and which jobs it waits for; what was given for the job stays."""
     with engine.begin() as tx:
-        job_id = enqueue(tx, tenant.id, KeptNote(), concurrency_key=given).id
+        job_id = enqueue(tx, tenant.id, KeptNote(), concurrency_key=key, priority=priority).id
     query = text("""
-        SELECT queue, concurrency_key, concurrency_limit, in_order FROM jobs WHERE id = :id
+        SELECT queue, priority, concurrency_key, concurrency_limit, in_order FROM jobs WHERE id = :id
     """)
     for _ in range(2):
         assert dispatch(engine) == [(job_id, "test.kept")]
