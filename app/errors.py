@@ -82,13 +82,14 @@ class Conflict(InvalidRequest):
 
 
 class HeldByOperator(Conflict):
-    """It was paused by who runs the product, and only they let it go on."""
+    """It was paused by who runs the product, and only they let it go on. `what`: with its article."""
 
     code = "paused_by_operator"
 
     def __init__(self, what: str, reason: str) -> None:
         super().__init__(
-            f"An operator of the service has paused this {what}: {reason.rstrip('.')}. Only operators can let it go on."
+            f"An operator of the service has paused {what}: {reason.rstrip('.')}. Only operators can let it go on;"
+            " until then it can't be deleted, nor be made once more."
         )
 
 

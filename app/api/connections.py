@@ -36,7 +36,7 @@ def _located(status: int, description: str) -> dict[int | str, dict[str, Any]]:
     "/connections",
     status_code=201,
     response_model=ConnectionView,
-    responses={**_located(201, "Created."), **describe(400, 413, 422)},
+    responses={**_located(201, "Created."), **describe(400, 409, 413, 422)},
 )
 def create_connection(
     request: ConnectionRequest,
@@ -45,7 +45,9 @@ def create_connection(
     settings: SettingsDep,
     idempotency_key: IdempotencyHeader = None,
 ) -> Response:
-    """Connect another system's account. Nothing is synchronised before `/sync`, or a schedule, says so."""
+    """Connect another system's account. Nothing is synchronised before `/sync`, or a schedule, says so. Where an operator
+    has paused a connection to the same server there can be no other.
+    """
     token = request.token.get_secret_value()
     hashed = request_hash({**request.model_dump(mode="json"), "token": token})
 
@@ -95,9 +97,11 @@ def change_connection(
     return _view(tx, tenant_id, connection_id)
 
 
-@router.delete("/connections/{connection_id}", status_code=204, responses=describe(404, 422))
+@router.delete("/connections/{connection_id}", status_code=204, responses=describe(404, 409, 422))
 def delete_connection(connection_id: UUID, tenant_id: CurrentTenant, tx: Tx) -> None:
-    """Disconnect: forget the token, the runs, and which contacts belong together. Contacts stay."""
+    """Disconnect, unless an operator has paused it: forget the token, the runs, and which contacts belong together.
+    Contacts stay.
+    """
     connections.delete(tx, tenant_id, connection_id)
 
 

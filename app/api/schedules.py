@@ -87,10 +87,10 @@ def change_schedule(
     return view_of(store.load(tx, tenant_id, schedule_id))
 
 
-@router.delete("/schedules/{schedule_id}", status_code=204, responses=describe(404, 422))
+@router.delete("/schedules/{schedule_id}", status_code=204, responses=describe(404, 409, 422))
 def delete_schedule(schedule_id: UUID, tenant_id: CurrentTenant, tx: Tx) -> None:
-    """Delete it. Jobs that it has made go on."""
-    store.delete(tx, tenant_id, schedule_id)
+    """Delete it, unless an operator has paused it. Jobs that it has made go on."""
+    store.delete(tx, tenant_id, schedule_id, public_only=True)
 
 
 @router.post(

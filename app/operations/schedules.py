@@ -88,7 +88,7 @@ def delete(
     """Forget it; jobs that it has made go on. For admins."""
     actor.require(Role.ADMIN)
     name = store.load(tx, tenant_id, schedule_id).name
-    store.delete(tx, tenant_id, schedule_id)
+    store.delete(tx, tenant_id, schedule_id, public_only=False)
     thing = _thing(tenant_id, schedule_id)
     return record(tx, actor, "schedule.delete", thing, reason=reason, facts={"name": name})
 

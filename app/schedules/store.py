@@ -236,10 +236,14 @@ def edit(
     )
 
 
-def delete(tx: Connection, tenant_id: UUID, schedule_id: UUID) -> None:
-    """Forget it and its slots; jobs that it has made go on. Raises NotFound."""
-    if tx.execute(_DELETE, {"id": schedule_id, "tenant_id": tenant_id}).rowcount == 0:
-        raise _missing(schedule_id)
+def delete(tx: Connection, tenant_id: UUID, schedule_id: UUID, *, public_only: bool) -> None:
+    """Forget it and its slots; jobs that it has made go on. Tenants can't where an operator has paused it: they could
+    make it once more. Raises NotFound, HeldByOperator.
+    """
+    _lock(tx, tenant_id, schedule_id)
+    if public_only:
+        _check_free(load(tx, tenant_id, schedule_id))
+    tx.execute(_DELETE, {"id": schedule_id, "tenant_id": tenant_id})
 
 
 def run_now(
@@ -275,7 +279,7 @@ def _job(schedule: Schedule, catalog: Catalog, *, public_only: bool) -> JobContr
 
 def _check_free(schedule: Schedule) -> None:
     if schedule.error and schedule.error["code"] == HeldByOperator.code:
-        raise HeldByOperator("schedule", schedule.error["message"])
+        raise HeldByOperator("this schedule", schedule.error["message"])
 
 
 def _lock(tx: Connection, tenant_id: UUID, schedule_id: UUID) -> None:

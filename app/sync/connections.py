@@ -32,6 +32,10 @@ _INSERT = text("""
 _ERROR = text("""
     SELECT error FROM connections WHERE tenant_id = :tenant_id AND id = :id FOR NO KEY UPDATE
 """)
+_HELD = text("""
+    SELECT name, base_url, error ->> 'message' AS reason FROM connections
+    WHERE tenant_id = :tenant_id AND error ->> 'code' = :held
+""")
 _LOAD = text(f"SELECT {_COLUMNS} FROM connections WHERE tenant_id = :tenant_id AND id = :id")  # noqa: S608
 _PAGE = text(f"""
     SELECT {_COLUMNS} FROM connections
@@ -96,8 +100,9 @@ class Account:
 
 
 def create(tx: Connection, tenant_id: UUID, new: NewConnection, settings: Settings) -> UUID:
-    """Raises Unprocessable for an address that can't be called or one too many, CannotSeal."""
+    """Raises Unprocessable for an address that can't be called or one too many, HeldByOperator, CannotSeal."""
     _check_url(new.base_url, settings)
+    _check_not_held(tx, tenant_id, new.base_url)
     connection_id = new_id()
     facts = {
         "id": connection_id,
@@ -165,15 +170,18 @@ def edit(
     error: dict[str, str] = tx.execute(_ERROR, where).scalar_one_or_none() or {}
     held = not by_operator and error.get("code") == HeldByOperator.code
     if held and changes.get("paused") is False:
-        raise HeldByOperator("connection", error["message"])
+        raise _held(error)
     facts |= {**changes, **where, "token": sealed, "held": held}
     if tx.execute(_EDIT, facts).one_or_none() is None:
         raise _missing(connection_id)
 
 
 def delete(tx: Connection, tenant_id: UUID, connection_id: UUID) -> None:
-    """With its runs and links; contacts stay, on both sides. Raises NotFound."""
+    """With its runs and links; contacts stay, on both sides. Raises NotFound, HeldByOperator."""
     where = {"tenant_id": tenant_id, "id": connection_id}
+    error: dict[str, str] = tx.execute(_ERROR, where).scalar_one_or_none() or {}
+    if error.get("code") == HeldByOperator.code:
+        raise _held(error)
     if tx.execute(_DELETE, where).one_or_none() is None:
         raise _missing(connection_id)
     forget_rate(tx, tenant_id, scope_of(connection_id))
@@ -224,13 +232,25 @@ def open_remote(engine: Engine, access: Access, settings: Settings) -> Remote:
 def check_active(account: Account) -> None:
     """Raises Conflict."""
     if account.error and account.error["code"] == HeldByOperator.code:
-        raise HeldByOperator("connection", account.error["message"])
+        raise _held(account.error)
     if account.state != "active":
         why = account.error["message"] if account.error else "It was paused by hand."
         raise Conflict(
             f"The connection is paused: {why} It goes on after a PATCH with 'paused': false.",
             code="connection_paused",
         )
+
+
+def _held(error: dict[str, Any]) -> HeldByOperator:
+    return HeldByOperator("this connection", error["message"])
+
+
+def _check_not_held(tx: Connection, tenant_id: UUID, base_url: str) -> None:
+    """What an operator has paused isn't begun anew beside it."""
+    host = parse_url(base_url).host
+    for held in tx.execute(_HELD, {"tenant_id": tenant_id, "held": HeldByOperator.code}):
+        if parse_url(held.base_url).host == host:
+            raise HeldByOperator(f"the connection {held.name!r} to that server", held.reason)
 
 
 def _missing(connection_id: UUID) -> NotFound:

@@ -156,6 +156,10 @@ def test_an_operators_pause_is_ended_by_operators_alone(
     for changes in ({"token": "another"}, {"paused": True}, {"push": False}):
         changed = api.patch(where, json=changes).json()
         assert (changed["state"], changed["error"]) == ("paused", error)
+    again = {"name": "Another", "base_url": f"{crm.url}/else", "token": TOKEN}
+    for answer in (api.delete(where), api.post("/v1/connections", json=again)):
+        assert code(answer) == (409, "paused_by_operator")
+        assert "Its server asked. Only operators" in answer.json()["detail"]
     with engine.begin() as tx:
         connections.pause(tx, UUID(made["id"]), code="sync_unauthorized", message="No.")
     assert api.get(where).json()["error"] == error
@@ -163,6 +167,8 @@ def test_an_operators_pause_is_ended_by_operators_alone(
     assert api.post(f"{where}/sync").status_code == 202
     api.patch(where, json={"paused": True})
     assert api.patch(where, json={"paused": False}).json()["state"] == "active"
+    assert api.post("/v1/connections", json=again).status_code == 201
+    assert api.delete(where).status_code == 204
 
 
 def test_it_shows_when_its_server_is_left_alone(

@@ -209,6 +209,7 @@ def test_an_operators_pause_is_ended_by_operators_alone(
         api.patch(path, json={"paused": False}),
         api.patch(path, json={"cron": "0 9 * * *", "paused": False}),
         api.post(f"{path}/run"),
+        api.delete(path),
     ):
         assert_problem(answer, 409, "paused_by_operator")
         assert "It floods a partner. Only operators" in answer.json()["detail"]
@@ -221,6 +222,7 @@ def test_an_operators_pause_is_ended_by_operators_alone(
     assert (free["paused"], free["error"]) == (False, None)
     assert api.patch(path, json={"paused": True}).json()["error"] is None
     assert not api.patch(path, json={"paused": False}).json()["paused"]
+    assert api.delete(path).status_code == 204
 
 
 def test_what_it_names_has_to_have_begun_to_be_run_now(api: httpx.Client) -> None:

@@ -107,7 +107,7 @@ def test_migrating_installs_the_reference_schedules_and_leaves_changes_alone(
             (SYSTEM_TENANT, "upkeep.clean_up"): "0 3 * * 0",
             (SYSTEM_TENANT, "report.monthly_run"): "0 6 1 * *",
         }
-        delete(tx, tenant.id, find(tx, tenant.id, "daily report"))
+        delete(tx, tenant.id, find(tx, tenant.id, "daily report"), public_only=True)
         clean_up = find(tx, SYSTEM_TENANT, "clean-up")
         edit(tx, SYSTEM_TENANT, clean_up, KINDS, {"cron": "0 4 * * *"}, public_only=False)
     assert run("migrate").status == 0
@@ -126,7 +126,7 @@ def test_migrating_installs_the_reference_schedules_and_leaves_changes_alone(
 def test_what_was_deleted_is_not_installed_again(engine: Engine, tenant: Customer) -> None:
     with engine.begin() as tx:
         assert install_defaults(tx, tenant.id) == 1
-        delete(tx, tenant.id, find(tx, tenant.id, "daily report"))
+        delete(tx, tenant.id, find(tx, tenant.id, "daily report"), public_only=True)
     with engine.begin() as tx:
         assert install_defaults(tx, tenant.id) == 0
         assert page(tx, tenant.id) == []
