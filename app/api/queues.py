@@ -27,10 +27,12 @@ _DEAD = text("""
     WHERE d.state = 'open' AND d.job_id IS NOT NULL AND (CAST(:tenant_id AS uuid) IS NULL OR d.tenant_id = :tenant_id)
     GROUP BY d.queue
 """)
-# The history's newest part is all that is looked at, so that this costs the same at any length of it.
+# The history's newest part is all that is looked at, so that this costs the same at any length of it. What comes in is
+# what goes out: a job of a batch or a flow comes when it is released, and one that was dead when it is replayed; one
+# that ends while it still waits for others has never been in.
 _RATES = text("""
     WITH newest AS (
-        SELECT job_id, tenant_id, at, event, to_state FROM job_history ORDER BY id DESC LIMIT 5000
+        SELECT job_id, tenant_id, at, from_state, to_state FROM job_history ORDER BY id DESC LIMIT 5000
     ), late AS (
         SELECT * FROM newest WHERE at > clock_timestamp() - interval '1 minute'
     ), span AS (
@@ -38,9 +40,12 @@ _RATES = text("""
                     ELSE extract(epoch FROM clock_timestamp() - min(at)) END AS seconds FROM late
     )
     SELECT j.queue,
-           count(*) FILTER (WHERE late.event = 'enqueue') * 60.0 / max(span.seconds) AS arrived,
+           count(*) FILTER (WHERE late.to_state = 'scheduled'
+                              AND coalesce(late.from_state, 'waiting') IN ('waiting', 'dead')
+                           ) * 60.0 / max(span.seconds) AS arrived,
            count(*) FILTER (WHERE late.to_state IN ('succeeded', 'dead', 'cancelled')
-                              AND late.event <> 'discard') * 60.0 / max(span.seconds) AS ended
+                              AND late.from_state IN ('scheduled', 'queued', 'running')
+                           ) * 60.0 / max(span.seconds) AS ended
     FROM late JOIN jobs j ON j.id = late.job_id CROSS JOIN span
     WHERE CAST(:tenant_id AS uuid) IS NULL OR late.tenant_id = :tenant_id
     GROUP BY j.queue
@@ -57,8 +62,16 @@ class QueueView(BaseModel):
     in_flight: Annotated[int, Field(description="Jobs with the broker or a worker.")]
     oldest_at: Annotated[datetime | None, Field(description="When the longest due was to run.")]
     lag_seconds: Annotated[float, Field(description="For how long that has been due.")]
-    arrived_per_minute: float
-    ended_per_minute: float
+    arrived_per_minute: Annotated[
+        float,
+        Field(
+            description="Jobs that came into it in the last minute: posted, released by what they waited for or by"
+            " their batch, replayed. Not retries."
+        ),
+    ]
+    ended_per_minute: Annotated[
+        float, Field(description="Of those, the jobs that succeeded, died or were cancelled in it.")
+    ]
     dead: Annotated[int, Field(description="Jobs that are dead and not dealt with.")]
     measured_at: Annotated[
         datetime | None, Field(description="When depth, later and lag were measured.")

@@ -11,14 +11,19 @@ from app.broker.topology import Queue
 from app.housekeeping.gauge import Gauge
 from app.keys import create_operator_key
 from app.ledger.backlog import measure_backlog
+from app.ledger.batches import Batch, enqueue_batch
 from app.ledger.enqueue import NewJob, enqueue_many
 from app.ledger.outbox import take_due
+from app.ledger.replay import retry_job
 from app.ledger.rules import Scope, load_rules, pause
+from app.ledger.state import Event
 from app.settings import Settings
 from app.storage import Storage
+from tests.support import flows
 from tests.support.commands import Run
 from tests.support.customers import Customer
 from tests.support.deaths import TEST_CATALOG
+from tests.support.flows import after, members, run_all, tidy
 from tests.support.jobs import LazyNote, Note, add, add_queued
 from tests.support.problems import assert_problem
 from tests.support.web import Web, web_server
@@ -83,6 +88,31 @@ class TestFigures:
         assert queue(api, "low")["depth"] == 0
         assert queue(operator, "low")["depth"] == 1
         assert queue(operator, "default")["depth"] == 1
+
+    def test_what_came_in_is_what_goes_out(
+        self, api: httpx.Client, engine: Engine, tenant: Customer
+    ) -> None:
+        def rates() -> tuple[object, object]:
+            found = queue(api, "default")
+            return found["arrived_per_minute"], found["ended_per_minute"]
+
+        with engine.begin() as tx:
+            batch = enqueue_batch(tx, tenant.id, Batch(jobs=[Note() for _ in range(5)], window=2))
+        assert rates() == (2, 0)  # the others have not been let in yet
+        run_all(engine)
+        assert rates() == (5, 5)
+        first = add(engine, tenant.id, Note())
+        after(engine, tenant.id, first)
+        assert rates() == (6, 5)
+        flows.run(engine, first, Event.DIE)  # and so does the other, which has never been in
+        tidy(engine)
+        assert rates() == (6, 6)
+        with engine.begin() as tx:
+            retry_job(tx, {Note.spec.kind: Note}, {}, tenant.id, first, reason="again")
+        assert rates() == (7, 6)
+        run_all(engine)
+        assert rates() == (8, 8)
+        assert len(members(engine, batch)) == 5
 
     def test_what_is_gone_is_gone_from_the_figures(
         self, api: httpx.Client, engine: Engine, tenant: Customer
