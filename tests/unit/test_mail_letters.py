@@ -43,6 +43,14 @@ def test_each_is_complete_as_text_and_as_html(name: str) -> None:
     assert ("https://u.example" in rendered.html) == (letter.topic is not None)
 
 
+def test_a_daily_report_says_what_it_is_and_of_which_day() -> None:
+    letter = SAMPLES["daily_report"]
+    rendered = render(letter, SETTINGS, unsubscribe_url="https://u.example")
+    day = letter.model_dump(mode="json")["day"]
+    assert re.search(rf"<h1[^>]*>Your report for {day}</h1>", rendered.html)
+    assert f"\nYour report for {day} (" in f"\n{rendered.text}"
+
+
 def test_customers_words_are_not_markup() -> None:
     letter = letter_of(ImportFinished).model_copy(update={"filename": HOSTILE, "problem": HOSTILE})
     html = render(letter, SETTINGS).html
