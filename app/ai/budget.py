@@ -6,7 +6,7 @@ in between leaves the estimate standing: maybe it was paid, and nobody will ever
 """
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -48,6 +48,11 @@ _USED = text("""
     WHERE tenant_id = :tenant_id AND day >= :month
       AND day < CAST(:month AS date) + interval '1 month'
     ORDER BY day DESC, purpose, model
+""")
+_MONTH = text("""
+    SELECT month::date, extract(epoch FROM month + interval '1 month' - now)::int AS seconds_left
+    FROM (SELECT clock_timestamp() AT TIME ZONE 'UTC' AS now) n
+    CROSS JOIN LATERAL (SELECT date_trunc('month', n.now) AS month) m
 """)
 _SET = text("UPDATE tenants SET ai_monthly_budget = :budget WHERE id = :tenant_id")
 
@@ -133,7 +138,7 @@ def budget_of(
     tx: Connection, tenant_id: UUID, default_budget: Decimal, *, month: date | None = None
 ) -> Budget:
     """The tenant's month; the current one unless given."""
-    month = month or this_month()
+    month = month or this_month(tx)
     values = {"tenant_id": tenant_id, "budget": default_budget, "month": month}
     row = tx.execute(_STATE, values).one()
     return Budget(month=month, budget=row.budget, spent=row.spent)
@@ -150,9 +155,10 @@ def set_budget(tx: Connection, tenant_id: UUID, budget: Decimal | None) -> None:
     tx.execute(_SET, {"tenant_id": tenant_id, "budget": budget})
 
 
-def this_month() -> date:
+def this_month(tx: Connection) -> date:
     """Its first day, in UTC."""
-    return datetime.now(UTC).date().replace(day=1)
+    month: date = tx.execute(_MONTH).one().month
+    return month
 
 
 def _correct(tx: Connection, booking: Booking, used: Use) -> None:
@@ -185,16 +191,14 @@ def _count(tx: Connection, booking: Booking, use: Use, *, requests: int, sign: i
 def _exhausted(
     tx: Connection, tenant_id: UUID, estimate: Use, default_budget: Decimal
 ) -> BudgetExhausted:
-    month = budget_of(tx, tenant_id, default_budget)
-    now = datetime.now(UTC)
-    following = (month.month.replace(day=28) + (date(2000, 1, 9) - date(2000, 1, 1))).replace(day=1)
-    ends = datetime(following.year, following.month, 1, tzinfo=UTC)
+    this = tx.execute(_MONTH).one()
+    month = budget_of(tx, tenant_id, default_budget, month=this.month)
     return BudgetExhausted(
         f"The AI budget of {month.month:%Y-%m} is used up: {in_figures(month.spent)} of "
         f"{in_figures(month.budget)} are spent or reserved, and the next request may cost "
         f"{in_figures(estimate.cost)}. Raise it with `millrace tenants budget`, or wait for the next "
         "month, and replay what stopped: it goes on where it was.",
-        retry_after=max(1, int((ends - now).total_seconds())),
+        retry_after=max(1, this.seconds_left),
     )
 
 

@@ -3,12 +3,11 @@
 import json
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 
 from app.ai.failures import AiFailure, InputTooLong, ProviderAway, ProviderRefused
 from app.ledger.job_error import printable
+from app.outbound.retry_after import retry_after
 
 MAX_QUOTED_CHARS = 300
 MAX_AFTER_SECONDS = 86_400.0
@@ -40,7 +39,9 @@ def failure_of(status: int, headers: Mapping[str, str], content: bytes) -> AiFai
         return _too_many(code, headers)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _TRANSIENT:
         return ProviderAway(
-            f"The AI provider answered {status}.", after_seconds=_after(headers), paid=False
+            f"The AI provider answered {status}.",
+            after_seconds=retry_after(headers, most=MAX_AFTER_SECONDS) or 0.0,
+            paid=False,
         )
     if code == "context_length_exceeded" or _TOO_LONG.search(said):
         return InputTooLong(f"The AI provider finds the text too long. It said: {said}")
@@ -56,7 +57,7 @@ def _too_many(code: str, headers: Mapping[str, str]) -> AiFailure:
     return ProviderAway(
         "The AI provider is asked too often (429). MILLRACE_AI_REQUESTS_PER_MINUTE can be lowered.",
         code="ai_rate_limited",
-        after_seconds=_after(headers),
+        after_seconds=retry_after(headers, most=MAX_AFTER_SECONDS) or 0.0,
         paid=False,
     )
 
@@ -74,16 +75,3 @@ def _error_of(content: bytes) -> tuple[str, str]:
 
 def _quoted(said: str) -> str:
     return printable(" ".join(said.split()))[:MAX_QUOTED_CHARS] or "(nothing)"
-
-
-def _after(headers: Mapping[str, str]) -> float:
-    """Retry-After in seconds, as a number or a date; 0 without one that can be read."""
-    value = headers.get("retry-after", "")
-    try:
-        seconds = float(value)
-    except ValueError:
-        try:
-            seconds = (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
-        except (ValueError, TypeError):
-            return 0.0
-    return min(max(seconds, 0.0), MAX_AFTER_SECONDS) if seconds == seconds else 0.0  # noqa: PLR0124 - NaN

@@ -149,7 +149,7 @@ def get_usage(
     ] = None,
 ) -> UsageView:
     """What a month's requests cost, and what is left of the budget."""
-    first = (month or budget.this_month()).replace(day=1)
+    first = (month or budget.this_month(tx)).replace(day=1)
     state = budget.budget_of(tx, tenant_id, settings.ai_monthly_budget, month=first)
     return UsageView(
         month=first,

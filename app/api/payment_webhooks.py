@@ -1,5 +1,6 @@
 """Where the payment provider delivers its events: signed, not keyed, and answered 200 once they are kept."""
 
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Request
@@ -11,7 +12,7 @@ from app.api.session import SettingsDep, Tx
 from app.errors import Unavailable
 from app.payments.events import record_event
 from app.payments.facts import Envelope, read_envelope
-from app.payments.signature import check_signature
+from app.payments.signature import check_age, signed_at
 
 router = APIRouter(prefix="/v1", tags=["payments"], route_class=BoundedRoute)
 
@@ -30,6 +31,14 @@ class Receipt(BaseModel):
     recorded: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Signed:
+    """The provider's event, and when it was signed."""
+
+    event: Envelope
+    at: int
+
+
 async def _raw(request: Request) -> bytes:
     return await request.body()
 
@@ -38,15 +47,15 @@ def _signed(
     body: Annotated[bytes, Depends(_raw)],
     settings: SettingsDep,
     signature: Annotated[str | None, Header(alias="Stripe-Signature")] = None,
-) -> Envelope:
+) -> _Signed:
     """The event, once it is known to be the provider's. Nothing is read before."""
     if not settings.payment_webhook_secrets:
         raise Unavailable(
             "No signing secret is set: set MILLRACE_PAYMENT_WEBHOOK_SECRETS.",
             code="payments_not_set_up",
         )
-    check_signature(body, signature, settings.payment_webhook_secrets)
-    return read_envelope(body)
+    at = signed_at(body, signature, settings.payment_webhook_secrets)
+    return _Signed(read_envelope(body), at)
 
 
 @router.post(
@@ -55,11 +64,12 @@ def _signed(
     openapi_extra=_BODY,
 )
 def receive_payment_event(
-    event: Annotated[Envelope, Depends(_signed)],
+    signed: Annotated[_Signed, Depends(_signed)],
     body: Annotated[bytes, Depends(_raw)],
     tx: Tx,
 ) -> Receipt:
     """Keep an event of the payment provider's, once however often it is delivered. Any answer but 200
     means: deliver it again.
     """
-    return Receipt(recorded=record_event(tx, event, body))
+    check_age(tx, signed.at)
+    return Receipt(recorded=record_event(tx, signed.event, body))

@@ -5,9 +5,9 @@ them, and the stream sends the newest. Nothing of what customers sent is in here
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 from app.api.queues import QueueView, queue_views
 from app.console.words import NONE, ago, figure, span
@@ -18,6 +18,7 @@ SILENT = timedelta(seconds=30)
 """What hasn't been seen for longer needs a look."""
 LATE_SECONDS = 60
 CHORES = ("collector", "timekeeper", "scheduler", "gauge", "janitor")
+_NOW = text("SELECT clock_timestamp()")
 _SELDOM = {"janitor": timedelta(minutes=25)}
 
 
@@ -51,7 +52,7 @@ class Overview:
 
 def overview(tx: Connection) -> Overview:
     """As of now."""
-    now = datetime.now(UTC)
+    now: datetime = tx.execute(_NOW).scalar_one()
     queues = queue_views(tx, None)
     processes = seen(tx)
     pools = [one for one in processes if one.role == "worker"]

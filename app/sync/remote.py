@@ -16,7 +16,6 @@ What a request may come to, besides its answer:
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Annotated, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -27,6 +26,7 @@ from app.outbound.breaker import Breaker, CircuitOpen
 from app.outbound.errors import OutboundError
 from app.outbound.http import Answer, OutboundHttp
 from app.outbound.limiter import Limiter, RateLimited
+from app.outbound.retry_after import retry_after
 
 PAGE_ITEMS = 100
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
@@ -216,7 +216,7 @@ class Remote:
 
     def _classified(self, answer: Answer) -> Answer:
         """What the server says about itself, and not about the request."""
-        pause = _retry_after(answer)
+        pause = retry_after(answer.headers, most=MAX_RETRY_AFTER_SECONDS)
         if answer.status == 429 or (answer.status == 503 and pause):  # noqa: PLR2004
             self._limiter.hold_off(pause or 1.0)
             if answer.status == 429:  # noqa: PLR2004
@@ -263,18 +263,3 @@ def _existing(answer: Answer) -> str | None:
     except (ValueError, AttributeError):
         return None
     return found if isinstance(found, str) and 0 < len(found) <= 255 else None  # noqa: PLR2004
-
-
-def _retry_after(answer: Answer) -> float | None:
-    """In seconds, from either form of the header, within an hour."""
-    header = answer.headers.get("retry-after")
-    if header is None:
-        return None
-    try:
-        seconds = float(header)
-    except ValueError:
-        try:
-            seconds = (parsedate_to_datetime(header) - datetime.now(UTC)).total_seconds()
-        except (ValueError, TypeError):
-            return None
-    return min(max(seconds, 0.0), MAX_RETRY_AFTER_SECONDS) if seconds == seconds else None  # noqa: PLR0124

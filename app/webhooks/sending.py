@@ -2,7 +2,7 @@
 
 import json
 import time
-from datetime import UTC, datetime
+from datetime import UTC
 
 from standardwebhooks import Webhook
 
@@ -30,7 +30,7 @@ def send(
     settings: Settings, parcel: Parcel, *, seconds: float
 ) -> tuple[Answer | OutboundError, Try]:
     """What came back, and its line in the log. `webhook-id` is the event's, and the same in every attempt;
-    the time is now; each secret in force has a signature. Raises CannotOpen where the key is gone.
+    the time is now, by the database's clock; each secret in force has a signature. Raises CannotOpen where the key is gone.
     """
     body = message(parcel)
     signed = headers(parcel, body, settings)
@@ -72,7 +72,7 @@ def message(parcel: Parcel) -> str:
 
 def headers(parcel: Parcel, body: str, settings: Settings) -> dict[str, str]:
     """The newest secret's signature first."""
-    webhook_id, now = f"msg_{parcel.event_id.hex}", datetime.now(UTC)
+    webhook_id, now = f"msg_{parcel.event_id.hex}", parcel.now
     sealed = [parcel.secret, *([parcel.previous_secret] if parcel.previous_secret else [])]
     secrets = [unseal(each, settings, owner=parcel.endpoint_id) for each in sealed]
     return {

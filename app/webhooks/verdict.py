@@ -1,13 +1,12 @@
 """What an answer means for the delivery, the endpoint and its breaker. Pure."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from random import Random
 
 from app.outbound.errors import AddressRefused, InvalidUrl, OutboundError
 from app.outbound.http import Answer
+from app.outbound.retry_after import retry_after
 
 PAUSES = (5, 30, 120, 600, 1800, 3600, 7200, 14_400, 28_800, 28_800)
 """Seconds before the second attempt, the third, and so on: 11 attempts within a day."""
@@ -31,7 +30,7 @@ class Verdict:
     reason: str = ""
 
 
-def judge(came: Answer | OutboundError, *, now: datetime) -> Verdict:
+def judge(came: Answer | OutboundError) -> Verdict:
     """Of one attempt. A redirect is a failure: nothing is sent to where it points."""
     if isinstance(came, OutboundError):
         unknown = isinstance(came, (AddressRefused, InvalidUrl))
@@ -43,10 +42,9 @@ def judge(came: Answer | OutboundError, *, now: datetime) -> Verdict:
         return Verdict(is_gone=True, reason="The endpoint answered 410: it wants no more.")
     if HTTPStatus(300) <= status < HTTPStatus(400):
         return Verdict(reason=f"It answered {status}, and redirects are not followed.")
-    asked = came.headers.get("retry-after") if status in {429, 503} else None
+    asked = retry_after(came.headers, most=MAX_RETRY_AFTER) if status in {429, 503} else None
     is_down = status >= SERVER_ERRORS or status == HTTPStatus.TOO_MANY_REQUESTS
-    after = _retry_after(asked, now)
-    return Verdict(is_down=is_down, retry_after=after, reason=f"It answered {status}.")
+    return Verdict(is_down=is_down, retry_after=asked or 0.0, reason=f"It answered {status}.")
 
 
 def give_up_reason(is_enabled: bool, *, age_seconds: float) -> str | None:
@@ -65,17 +63,3 @@ def pause_seconds(tries: int, *, retry_after: float, dice: Random) -> float:
     """After so many tries (from 1); never shorter than the server asked."""
     usual = PAUSES[min(tries, len(PAUSES)) - 1]
     return max(usual * dice.uniform(1 - SPREAD, 1 + SPREAD), retry_after)
-
-
-def _retry_after(asked: str | None, now: datetime) -> float:
-    """Seconds or a date, within reason; 0 for anything else."""
-    if not asked:
-        return 0.0
-    if asked.strip().isascii() and asked.strip().isdigit():
-        return min(float(asked.strip()[:9]), MAX_RETRY_AFTER)
-    try:
-        until = parsedate_to_datetime(asked)
-    except (ValueError, IndexError, OverflowError):
-        return 0.0
-    aware = until if until.tzinfo else until.replace(tzinfo=UTC)
-    return min(max((aware - now).total_seconds(), 0.0), MAX_RETRY_AFTER)

@@ -85,6 +85,19 @@ def test_the_former_secret_still_signs_and_any_other_does_not(
     assert_problem(deliver(provider, told, secret="whsec_x"), 400, "invalid_signature")
 
 
+def test_a_clock_of_ours_that_is_off_refuses_no_event(
+    provider: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body, now = body_of(event(CREATED, subscription())), time.time()
+    for hours in (2, -2):
+        with monkeypatch.context() as patch:
+            patch.setattr(time, "time", lambda off=hours * 3600: now + off)
+            answer = provider.post(PATH, content=body, headers=signed(body, at=int(now)))
+            assert answer.status_code == 200, answer.text
+            old = provider.post(PATH, content=body, headers=signed(body, at=int(now) - 400))
+            assert_problem(old, 400, "invalid_signature")
+
+
 def forged(case: str, body: bytes) -> tuple[bytes, dict[str, str]]:
     now = int(time.time())
     good = signed(body)

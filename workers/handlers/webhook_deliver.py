@@ -41,7 +41,7 @@ def _attempt(ctx: Context, parcel: Parcel, breaker: Breaker, permit: Permit) -> 
             attempt_id = slots.begin_attempt(tx, parcel, ctx.settings, dices)
         limit = sending.time_limit(parcel, is_probe=permit.is_probe)
         came, tried = sending.send(ctx.settings, parcel, seconds=limit)
-        judged = report(verdict.judge(came, now=parcel.now))
+        judged = report(verdict.judge(came))
     if judged.is_delivered:
         with ctx.transaction() as tx:
             settling.record_success(tx, parcel, attempt_id, tried)
