@@ -22,7 +22,7 @@ class Concurrency:
     `key` is a field of the payload, and the key then `<kind>:<field>=<value>`; or a function of the job, and
     the key what that returns, word for word, for kinds that share it. None is no key: the job waits for none.
 
-    `in_order`: strictly by creation (the job's id), one at a time. None begins before all that were made
+    `in_order`: strictly by creation (the database's clock), one at a time. None begins before all that were made
     earlier have ended, whatever these wait for: their time, another job, their next attempt.
     """
 

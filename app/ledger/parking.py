@@ -36,7 +36,7 @@ ADMIT = text("""
                 WHERE o.parked AND o.job_id = (
                     SELECT l.job_id FROM key_lines l
                     WHERE l.tenant_id = k.tenant_id AND l.concurrency_key = k.concurrency_key
-                    ORDER BY l.job_id LIMIT 1)) AS first_in_line
+                    ORDER BY l.made_at, l.job_id LIMIT 1)) AS first_in_line
         FROM jsonb_to_recordset(CAST(:keys AS jsonb)) AS k(tenant_id uuid, concurrency_key text)
     ), chosen AS MATERIALIZED (
         SELECT keys.tenant_id, keys.concurrency_key, next.job_id

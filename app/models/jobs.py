@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, Identity, Index, SmallInteger, false, text
+from sqlalchemy import BigInteger, CheckConstraint, Identity, Index, SmallInteger, false, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.ids import new_id
@@ -198,16 +198,20 @@ class KeyWake(Base):
 
 
 class KeyLine(Base):
-    """A job that has not ended, in the line of its key: of those that run in order the first by id is next,
-    whatever it is doing.
+    """A job that has not ended, in the line of its key: of those that run in order the first that was made is next,
+    whatever it is doing. When that was is by the database's clock: ids are by the clocks of many processes.
     """
 
     __tablename__ = "key_lines"
-    __table_args__ = ({"postgresql_with": _HOT},)
+    __table_args__ = (
+        Index("ix_key_lines_place", "tenant_id", "concurrency_key", "made_at", "job_id"),
+        {"postgresql_with": _HOT},
+    )
 
-    tenant_id: Mapped[TenantRef] = mapped_column(primary_key=True)
-    concurrency_key: Mapped[str] = mapped_column(primary_key=True)
+    tenant_id: Mapped[TenantRef]
+    concurrency_key: Mapped[str]
     job_id: Mapped[UUID] = mapped_column(primary_key=True)
+    made_at: Mapped[Timestamp] = mapped_column(server_default=func.clock_timestamp())
 
 
 class Deadline(Base):

@@ -10,13 +10,17 @@ import httpx
 import pytest
 from sqlalchemy import Engine, text
 
+from app.ledger import enqueue as enqueueing
 from app.ledger import store
 from app.ledger.batches import Batch, enqueue_batch
+from app.ledger.burial import record_death
 from app.ledger.cancel import cancel
 from app.ledger.concurrency import MAX_KEY_CHARS, Concurrency
 from app.ledger.contract import JobContract, JobSpec
 from app.ledger.enqueue import NewJob, enqueue, enqueue_many
+from app.ledger.job_error import job_error
 from app.ledger.outbox import DueJob, Round, mark_queued, postpone, take_due
+from app.ledger.replay import retry_job
 from app.ledger.rescue import rescue_expired_leases
 from app.ledger.state import Event
 from app.ledger.uniqueness import Debounce
@@ -235,6 +239,26 @@ class TestInOrder:
         with engine.begin() as tx:
             cancel(tx, {}, tenant.id, first, reason="enough")
         assert ids(send(engine)) == [second]
+
+    @pytest.mark.parametrize("hours", [2, -2])
+    def test_whatever_the_clocks_of_those_who_enqueue_say(
+        self, engine: Engine, tenant: Customer, monkeypatch: pytest.MonkeyPatch, hours: int
+    ) -> None:
+        """The first is off, and is put right before the last post. A replayed one is next all the same."""
+        off = int(1000 * (datetime.now(tz=UTC).timestamp() + hours * 3600))
+        with monkeypatch.context() as patch:
+            made = (UUID(int=off + n << 80 | 7 << 76 | 2 << 62) for n in range(2))
+            patch.setattr(enqueueing, "new_id", lambda: next(made))
+            first, second = add_all(engine, tenant, [OrderedNote(account="a")] * 2)
+        third = add(engine, tenant.id, OrderedNote(account="a"))
+        assert ids(send(engine)) == [first]
+        run_and(engine, first, Event.DIE)
+        with engine.begin() as tx:
+            record_death(tx, first, "test.ordered", job_error("test", "it is broken"))
+            retry_job(tx, {"test.ordered": OrderedNote}, {}, tenant.id, first, reason="again")
+        for expected in (first, second, third):
+            assert ids(send(engine)) == [expected]
+            run_and(engine, expected, Event.SUCCEED)
 
 
 class TestAReleaseThatChangesTheOrder:

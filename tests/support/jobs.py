@@ -142,7 +142,7 @@ _OVERBOOKED = text("""
     WHERE j.in_order AND EXISTS (
         SELECT FROM jobs earlier
         WHERE (earlier.tenant_id, earlier.concurrency_key) = (j.tenant_id, j.concurrency_key)
-          AND earlier.id < j.id AND earlier.in_order
+          AND earlier.created_at < j.created_at AND earlier.in_order
           AND earlier.state NOT IN ('succeeded', 'dead', 'cancelled')
           AND NOT EXISTS (SELECT FROM job_history h WHERE h.job_id = earlier.id AND h.event = 'replay'))
     UNION ALL
@@ -163,7 +163,7 @@ _FORGOTTEN = text("""
       AND (NOT o.in_order
            OR o.job_id = (SELECT l.job_id FROM key_lines l
                           WHERE (l.tenant_id, l.concurrency_key) = (o.tenant_id, o.concurrency_key)
-                          ORDER BY l.job_id LIMIT 1))
+                          ORDER BY l.made_at, l.job_id LIMIT 1))
 """)
 
 
