@@ -305,7 +305,9 @@ class Dispatcher:
                 look_at = min(look_at, next_look_at) if rooms.keys() - watched else next_look_at
                 again = self._round.again
                 if again:
-                    watched = list({*wanted, *full, *again})
+                    # Nor do those wait who are due for a look, where what is sent is gone by the end of each round.
+                    due = time.monotonic() >= look_at
+                    watched = everything if due else list({*wanted, *full, *again})
                     continue
             again = frozenset()
             now = time.monotonic()
