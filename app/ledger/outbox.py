@@ -21,9 +21,11 @@ from app.ledger.turns import Lap, Quota, Seen, Turn, plans_of, quota_of, share_o
 
 # A plan that was made while the tables were small must not scan them when they have grown; and one that
 # doesn't know the batch's size takes it for a tenth of the table. Each row is found by an index, one by one,
-# and so the plan is the same every time: it is made once.
+# and so the plan is the same every time: it is made once. Nobody waits for the disk: a claim's commit flushes what this
+# wrote with its own, and a crash before that costs a second message.
 _SETTINGS = text("""
     SELECT set_config('plan_cache_mode', 'force_generic_plan', true),
+           set_config('synchronous_commit', 'off', true),
            set_config('idle_in_transaction_session_timeout',
                       coalesce(:limit, current_setting('idle_in_transaction_session_timeout')), true),
            (SELECT count(set_config(name, 'off', true))
