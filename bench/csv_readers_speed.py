@@ -22,7 +22,7 @@ from tests.corpus.dialect import COMMA
 from tests.corpus.tables import contacts
 
 ROWS = 1_000_000
-ROUNDS = 3
+ROUNDS = 5
 BLOCK = 1000
 SECONDS = 300
 
@@ -88,7 +88,7 @@ MODULES = {"millrace": "app.tabular.detect", "pyarrow": "pyarrow.csv"}
 
 
 def measure(peers: Path) -> dict[str, Cost]:
-    """The median of some rounds in which the readers take turns."""
+    """Each one's quickest of some rounds in which the readers take turns: whoever else uses the machine only adds."""
     runs: dict[str, list[Cost]] = {name: [] for name in READERS}
     with TemporaryDirectory() as folder:
         path = Path(folder, "contacts.csv")
@@ -100,7 +100,7 @@ def measure(peers: Path) -> dict[str, Cost]:
                     runs[name].append(cost)
     return {
         name: Cost(
-            median(cost.seconds for cost in costs),
+            min(cost.seconds for cost in costs),
             round(median(cost.grown for cost in costs)),
             READERS[name][1],
         )
