@@ -9,11 +9,25 @@ import pytest
 from sqlalchemy import Engine, text
 
 from app.ids import new_id
+from app.ledger import store
 from app.ledger.enqueue import NewJob, enqueue_many
 from app.ledger.outbox import DueJob, Round, mark_queued, take_due
+from app.ledger.rescue import rescue_expired_leases, rescue_unheard
 from app.ledger.rules import Scope, load_rules, pause, resume, set_limits
+from app.ledger.state import Event
 from tests.support.customers import Customer
-from tests.support.jobs import KeyedNote, LazyNote, Note, UrgentNote, add, assert_lawful
+from tests.support.jobs import (
+    KeyedNote,
+    LazyNote,
+    Note,
+    UrgentNote,
+    add,
+    assert_in_its_place,
+    assert_lawful,
+    backdate,
+    claim_now,
+    job_facts,
+)
 
 
 def backlog(engine: Engine, jobs: int, *, of: UUID | None = None, **more: object) -> UUID:
@@ -255,6 +269,38 @@ class TestPauses:
         with engine.begin() as tx:
             resume(tx, Scope.KIND, Note.spec.kind)
         assert len(send(engine, this)) == 5
+
+    @pytest.mark.parametrize("scope", [Scope.QUEUE, Scope.KIND, Scope.TENANT])
+    def test_what_was_sent_and_comes_back_waits_and_all_runs_after(
+        self, engine: Engine, tenant: Customer, scope: Scope
+    ) -> None:
+        """However long it lasts: a worker is lost, a message is, an attempt fails, and one has yet to be claimed."""
+        orphan, lost, failed, late, waiting = (add(engine, tenant.id, Note()) for _ in range(5))
+        send(engine, room=4)
+        with engine.begin() as tx:
+            assert claim_now(tx, orphan) is not None
+            running = claim_now(tx, failed)
+            name = {Scope.QUEUE: "default", Scope.KIND: Note.spec.kind}.get(scope, str(tenant.id))
+            pause(tx, scope, name, reason="for a test")
+        assert running is not None
+        with engine.begin() as tx:
+            store.settle(tx, running, Event.RETRY)
+        for job in (orphan, lost):
+            backdate(engine, job, seconds=3600)
+        with engine.begin() as tx:
+            assert rescue_expired_leases(tx) == [orphan]
+            assert rescue_unheard(tx, "default", empty=True, seconds=60) == [lost]
+        this = Round()
+        assert send(engine, this) + send(engine, this) == []
+        assert not this.again
+        with engine.begin() as tx:
+            assert claim_now(tx, late) is not None
+            resume(tx, scope, name)
+        assert {job.id for job in send(engine, this)} == {orphan, lost, failed, waiting}
+        attempts = [job_facts(engine, job).attempt for job in (orphan, lost, failed, late, waiting)]
+        assert attempts == [1, 0, 1, 1, 0]
+        assert assert_lawful(engine) == 5
+        assert_in_its_place(engine)
 
 
 class TestLimits:

@@ -103,6 +103,12 @@ class Fleet:
             process.terminate()
         return [Stopped(process.wait(within), time.monotonic() - began) for process in processes]
 
+    def kill(self, name: str) -> None:
+        """SIGKILL, and wait."""
+        process = self._running.pop(name)
+        process.kill()
+        process.wait(10)
+
     # --- the ledger ----------------------------------------------------------------------------
 
     def enqueue(self, jobs: Sequence[JobContract]) -> list[UUID]:

@@ -19,6 +19,7 @@ from tests.support.worker_jobs import (
     Killer,
     Maniac,
     Query,
+    Rare,
     Slow,
     Stuck,
     Tally,
@@ -70,6 +71,7 @@ def warm(ctx: Context, job: Warm) -> Outcome:
     return tally(ctx, job)
 
 
+@handles(Rare)
 @handles(Hold)
 def hold(ctx: Context, job: Hold) -> Outcome:
     while not Path(job.gate).exists():
@@ -121,7 +123,7 @@ def hog(ctx: Context, job: Hog) -> Outcome:
 
 
 for contract in (
-    *(Stuck, Doomed, Tally, BriefTally, UrgentTally, Warm, Hold),
+    *(Stuck, Doomed, Tally, BriefTally, UrgentTally, Warm, Hold, Rare),
     *(Killer, Maniac, Slow, Query, Hog),
 ):
     register_task(app, contract)

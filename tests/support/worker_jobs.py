@@ -43,6 +43,12 @@ class Hold(JobContract):
     gate: str
 
 
+class Rare(Hold):
+    """As Hold; few at once."""
+
+    spec: ClassVar[JobSpec] = JobSpec(kind="test.rare")
+
+
 class Doomed(JobContract):
     """Can never work."""
 
