@@ -5,6 +5,7 @@ runtime do, see DESIGN's rule that commits happen at the edges.
 """
 
 import select
+import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from functools import lru_cache
@@ -49,6 +50,7 @@ transaction for longer than any job may take loses it.
 CONNECT_SECONDS = 5
 _STALE = (InvalidSqlStatementName, DuplicatePreparedStatement, ReadOnlySqlTransaction)
 _READ_ONLY, _ON = "SHOW transaction_read_only", "on"
+_MADE = "made"
 _CHANGED = "cached plan must not change result type"
 
 
@@ -85,7 +87,35 @@ def make_engine(
     )
     event.listen(engine, "handle_error", _give_up_stale, retval=True)
     event.listen(engine, "checkout", _leave_hung_up)
+    _Ages().watch(engine)
     return engine
+
+
+class _Ages:
+    """When one connection is found to be gone, those that were made before it was are not used any more. SQLAlchemy tells which
+    they are by the wall clock: where that is put back meanwhile, it makes another connection for each transaction, for hours.
+    """
+
+    def __init__(self) -> None:
+        self._gone_at = float("-inf")
+
+    def watch(self, engine: Engine) -> None:
+        """After what else says that a connection is gone."""
+        event.listen(engine, "connect", self._note)
+        event.listen(engine, "handle_error", self._give_up)
+        event.listen(engine, "checkout", self._leave_old)
+
+    def _note(self, _connection: object, record: ConnectionPoolEntry) -> None:
+        record.info[_MADE] = time.monotonic()
+
+    def _give_up(self, context: ExceptionContext) -> None:
+        context.invalidate_pool_on_disconnect = False
+        if context.is_disconnect and context.connection is not None:
+            self._gone_at = time.monotonic()
+
+    def _leave_old(self, _connection: object, record: ConnectionPoolEntry, _fairy: object) -> None:
+        if record.info[_MADE] < self._gone_at:
+            raise DisconnectionError
 
 
 def close(engine: Engine) -> None:
