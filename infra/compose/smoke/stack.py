@@ -125,6 +125,16 @@ class Stack:
         found: list[dict[str, Any]] = json.loads(self.run("docker", "inspect", *ids)) if ids else []
         return found
 
+    def running(self) -> list[str]:
+        return self.compose("ps", "--services").split()
+
+    def processes(self) -> dict[str, int]:
+        """How many processes and threads each container has, by its id."""
+        ids = self.compose("ps", "--quiet").split()
+        said = self.run("docker", "stats", "--no-stream", "--no-trunc", "--format", "json", *ids)
+        stats = [json.loads(line) for line in said.splitlines()]
+        return {each["ID"]: int(each["PIDs"]) for each in stats}
+
     def stop(self) -> list[Ended]:
         """Have all end by themselves, each within its grace period."""
         began = time.time()

@@ -65,6 +65,7 @@ class Smoke:
         step("logs", lambda: watch.logs_are_quiet(stack, self._secrets()))
         step("scale", self._scale)
         step("roll out under load", self._roll)
+        step("limits", lambda: watch.limited(stack))
         step("stop", self._stop)
         step("down, and up with the data", self._down_up)
         step("logs since then", lambda: watch.logs_are_quiet(stack, self._secrets()))

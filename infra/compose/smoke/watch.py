@@ -10,13 +10,15 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from infra.compose.smoke.errors import SmokeError, check
-from infra.compose.smoke.stack import OURS, PRODUCT, WORKERS, Stack
+from infra.compose.smoke.stack import OURS, PRODUCT, WORKERS, Stack, service_of
 from infra.compose.smoke.web import ask
 
 Found = TypeVar("Found")
 
 ON_THIS_MACHINE = {"settings.public_url"}
 """What the doctor finds wrong where links lead to 127.0.0.1."""
+NO_SWAP_TO_LIMIT = -1
+"""What the engine keeps of a limit on swap where the kernel has none to set."""
 PLUGIN_TYPE = "x-consistent-hash"
 CONTROL = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 """What a terminal doesn't show."""
@@ -69,6 +71,21 @@ def confined(stack: Stack) -> str:
         wanted = {"uid": 10001, "capabilities": 0, "may_gain": False, "wrote": False}
         check(facts == wanted, f"{service}: {facts}")
     return f"{len(OURS)} services: user 10001, no capabilities, a root that is read-only"
+
+
+def limited(stack: Stack) -> str:
+    """Each container's memory ends without swap, and it has less than half of the processes that it may have."""
+    used = stack.processes()
+    most = 0.0
+    for container in stack.containers(*stack.running()):
+        service, host = service_of(container["Config"]["Labels"]), container["HostConfig"]
+        memory, swap = host["Memory"], host["MemorySwap"]
+        check(memory > 0 and swap in {memory, NO_SWAP_TO_LIMIT}, f"{service}: {memory}, {swap}")
+        limit = host["PidsLimit"] or 0
+        share = used[container["Id"]] / limit if limit > 0 else 1
+        check(share < 1 / 2, f"{service} has {used[container['Id']]} processes of {limit}")
+        most = max(most, share)
+    return f"{len(used)} containers, no swap; of its processes none has more than {most:.0%}"
 
 
 def broker_has_the_plugin(stack: Stack) -> str:
