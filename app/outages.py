@@ -14,7 +14,8 @@ from sqlalchemy.exc import DBAPIError, InterfaceError
 from app.errors import StoreAway
 
 _FIRST_FAULT_OF_THE_STORE = 500
-_TOO_MANY_REQUESTS = 429
+_NOT_THE_REQUEST_S_FAULT = frozenset({401, 403, 429})
+"""The key is refused, which was changed or has run out; too many requests."""
 _DATABASE_AWAY = frozenset({"57P01", "57P02", "57P03", "53300", "25006"})
 """PostgreSQL's words for: it stops, it crashed, it starts, it has no connection left, it is no primary. Other than
 those of class 08, a connection that failed.
@@ -22,8 +23,8 @@ those of class 08, a connection that failed.
 
 
 def is_store_away(error: BaseException) -> bool:
-    """Whether the object store couldn't be reached, broke off, or is at fault itself: here, or in what led to this. Not
-    one that refuses: a wrong key, no such bucket, no such object.
+    """Whether the object store couldn't be reached, broke off, takes our key no more, or is at fault itself: here, or in
+    what led to this. Not one that hasn't got what it is asked for: no such bucket, no such object.
     """
     return any(_is_of_store(one) for one in _chain(error))
 
@@ -36,7 +37,7 @@ def is_database_away(error: BaseException) -> bool:
 def _is_of_store(error: BaseException) -> bool:
     if isinstance(error, ClientError):
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        return status >= _FIRST_FAULT_OF_THE_STORE or status == _TOO_MANY_REQUESTS
+        return status >= _FIRST_FAULT_OF_THE_STORE or status in _NOT_THE_REQUEST_S_FAULT
     return isinstance(error, (StoreAway, ConnectionError, HTTPClientError, IncompleteReadError))
 
 

@@ -6,7 +6,8 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 import pytest
-from botocore.exceptions import ConnectionClosedError
+from botocore.exceptions import ClientError, ConnectionClosedError
+from pydantic import SecretStr
 from sqlalchemy import Engine, text
 
 from app.ledger.contract import JobContract
@@ -157,13 +158,41 @@ def test_whoever_met_it_leaves_it_alone_until_it_answers(
     goes_on(worker, engine, second)
 
 
+def test_a_key_that_the_store_refuses_costs_no_attempt(
+    worker: Worker,
+    engine: Engine,
+    tenant: Customer,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It was changed, or has run out: until the worker has the new one, each job would die of it."""
+    old = settings.model_copy(update={"s3_secret_access_key": SecretStr("another")})
+    refused = Worker(engine, make_storage(old, patient=False), old, monkeypatch)
+    worker.handle(Note, read)
+    job_id = add_queued(engine, tenant.id, Note())
+    for _ in range(9):
+        assert refused.deliver(job_id) is Disposition.ACKNOWLEDGE
+        requeue(engine, job_id)
+    refused.close()
+    goes_on(worker, engine, job_id)
+    assert {*told(engine, job_id)} == {("snooze", "store_away"), ("succeed", None)}
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        ConnectionClosedError(endpoint_url="http://store/object"),
+        ClientError({"ResponseMetadata": {"HTTPStatusCode": 403}}, "GetObject"),  # type: ignore[typeddict-item]
+    ],
+    ids=["breaks off", "is refused"],
+)
 def test_an_object_at_which_the_store_breaks_off_for_itself_is_the_job_s_own_end(
-    worker: Worker, engine: Engine, tenant: Customer
+    worker: Worker, engine: Engine, tenant: Customer, own: Exception
 ) -> None:
     """The first may be an outage that is over; a second time in a row it isn't, with a store that answers."""
 
     def handler(_ctx: Context, _job: JobContract) -> Done:
-        raise ConnectionClosedError(endpoint_url="http://store/object")
+        raise own
 
     worker.handle(Note, handler)
     job_id = add_queued(engine, tenant.id, Note())
@@ -173,7 +202,7 @@ def test_an_object_at_which_the_store_breaks_off_for_itself_is_the_job_s_own_end
     assert told(engine, job_id) == [free, counted, free, counted, free, ("die", "exception")]
 
 
-def test_a_store_that_refuses_is_not_away(
+def test_a_store_that_has_no_such_bucket_is_not_away(
     worker: Worker, engine: Engine, tenant: Customer, settings: Settings
 ) -> None:
     nowhere = make_storage(settings.model_copy(update={"s3_bucket": "no-such-bucket"}))

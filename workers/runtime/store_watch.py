@@ -37,7 +37,7 @@ class StoreWatch:
         return self._storage
 
     def is_away(self) -> bool:
-        """Ask. One that answers that it won't is there: it is for the job to fail of it."""
+        """Ask. One that answers that it has no such bucket is there: it is for the job to fail of it."""
         if self._away_at is not None and self._clock() - self._away_at < FRESH_SECONDS:
             return True
         try:
