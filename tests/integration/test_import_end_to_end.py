@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import random
 from dataclasses import dataclass, field
 
@@ -10,6 +11,7 @@ import httpx
 import pytest
 from sqlalchemy import Engine
 
+from tests.support import threads
 from tests.support.customers import Customer
 from tests.support.imports import contacts, csv_bytes
 from tests.support.jobs import assert_lawful, count
@@ -108,7 +110,7 @@ def test_a_faulty_file_is_imported_exactly_and_a_second_time_changes_nothing(
     processes: Processes, api: httpx.Client, engine: Engine, servers: Servers, tenant: Customer
 ) -> None:
     processes.dispatcher()
-    processes.worker("default", "high", concurrency=2)
+    worker = processes.worker("default", "high", concurrency=2)
     made = sample(ROWS, seed=11)
     data = csv_bytes(HEADER, *made.rows)
     duplicates = sum(reason.startswith("Row") for _, reason in made.rejected.values())
@@ -133,6 +135,7 @@ def test_a_faulty_file_is_imported_exactly_and_a_second_time_changes_nothing(
         "rows_per_second": None,
         "seconds_left": None,
     }
+    assert threads.of_tree(worker.pid) <= threads.at_most(3, cores=os.cpu_count() or 1)
     assert_contacts(engine, tenant, made)
     assert_rejected(api, str(first["id"]), made)
     wait_for(lambda: servers.system.mails(recipient=tenant.email), what="the mail")

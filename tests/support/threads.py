@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-OWN = 24
+OWN = 12
 """Of one process, at most, that are ours by name: leases, heartbeat, status page, chores, parts of an export."""
 OF_A_CORE = 2
 """For each core of the machine: numpy has one, pyarrow another."""
