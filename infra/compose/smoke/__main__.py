@@ -73,7 +73,7 @@ def show(stack: Stack) -> None:
     """What is there, and the end of what it said."""
     with contextlib.suppress(SmokeError):
         print(stack.compose("ps", "--all"))
-        print(stack.compose("logs", "--tail=15", "--no-color", "--no-log-prefix"))
+        print(stack.compose("logs", "--tail=15", "--no-color"))
 
 
 def words(text: str) -> list[str]:
