@@ -100,7 +100,7 @@ class Prerequisite(BaseModel):
 class JobDetail(JobView):
     """A job and its whole life, oldest first. `children` are the jobs that it began, by state; `trace_id` is
     the trace in which it was enqueued, where there is one. `unique_key_lapsed`: another job may have that key
-    now. `waits_for_key`: it is due, and others hold its concurrency key or stand before it.
+    now. `waits_for_key`: it is due, and others hold its concurrency key or stand before it, or no dispatcher has looked yet.
     """
 
     trace_id: str | None

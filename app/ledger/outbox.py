@@ -35,7 +35,8 @@ _SETTINGS = text("""
 # Not clock_timestamp(), which can't end a scan of the index: it may be another time at each row.
 # The words are an array: joined to their table they may be looked for anew for each of its rows, and then all are taken.
 # With the rules, and when the next is due, in the same round trip. What has a concurrency key is parked: `admit` lets it in.
-# Half of the words are the newest, so that who has just come doesn't wait for all keys of another.
+# Half of the words are the newest, so that who has just come doesn't wait for all keys of another. Who isn't alone leaves them
+# where they are: held and put back they would be in the way of the one who heeds them.
 READY = text(f"""
     WITH due AS MATERIALIZED (
         SELECT o.job_id FROM outbox o
@@ -50,16 +51,20 @@ READY = text(f"""
         FROM due JOIN jobs ON jobs.id = due.job_id
         WHERE outbox.job_id = due.job_id
         RETURNING outbox.tenant_id, outbox.concurrency_key
+    ), heeding AS MATERIALIZED (
+        SELECT CASE WHEN EXISTS (SELECT FROM key_wakes) THEN {ALONE} END AS alone
     ), woken AS (
         DELETE FROM key_wakes WHERE id = ANY(
-            ARRAY(SELECT id FROM key_wakes ORDER BY id LIMIT :half FOR UPDATE SKIP LOCKED)
-            || ARRAY(SELECT id FROM key_wakes ORDER BY id DESC LIMIT :half FOR UPDATE SKIP LOCKED))
+            ARRAY(SELECT id FROM key_wakes WHERE (SELECT alone FROM heeding)
+                  ORDER BY id LIMIT :half FOR UPDATE SKIP LOCKED)
+            || ARRAY(SELECT id FROM key_wakes WHERE (SELECT alone FROM heeding)
+                     ORDER BY id DESC LIMIT :half FOR UPDATE SKIP LOCKED))
         RETURNING tenant_id, concurrency_key
     ), keys AS MATERIALIZED (
         SELECT tenant_id, concurrency_key FROM made WHERE concurrency_key IS NOT NULL
         UNION SELECT tenant_id, concurrency_key FROM woken
     )
-    SELECT one.*, CASE WHEN one.to_admit IS NOT NULL THEN {ALONE} END AS alone,
+    SELECT one.*, coalesce(one.heeds, CASE WHEN one.to_admit IS NOT NULL THEN {ALONE} END) AS alone,
            (
                SELECT extract(epoch FROM o.run_at - clock_timestamp())::float8 FROM outbox o
                WHERE NOT o.ready AND NOT o.parked AND o.run_at > statement_timestamp()
@@ -67,7 +72,7 @@ READY = text(f"""
            ) AS next_due,
            r.scope, r.name, r.paused_at, r.paused_reason, r.max_running, r.weight
     FROM (SELECT (SELECT count(*) FROM made) AS made, (SELECT count(*) FROM woken) AS woken,
-                 (SELECT jsonb_agg(keys) FROM keys) AS to_admit) one
+                 (SELECT jsonb_agg(keys) FROM keys) AS to_admit, (SELECT alone FROM heeding) AS heeds) one
     LEFT JOIN dispatch_rules r ON true
 """)  # noqa: S608 - a constant
 # All locks skip: a row that another dispatcher holds is theirs, and a job that is being cancelled right
@@ -128,9 +133,9 @@ _POSTPONE = text("""
     WHERE job_id = ANY(:job_ids)
 """)
 _QUEUES = [queue.value for queue in Queue]
-HALF_OF_THE_WORDS = 50
-"""So many of the oldest words about keys are heeded in a round, and as many of the newest: a look at a key costs what ten
-jobs that come due do, and an urgent job may have to wait for the round.
+HALF_OF_THE_WORDS = 100
+"""So many of the oldest words about keys are heeded in a round, and as many of the newest, which is more than come in meanwhile.
+A look at a key costs what ten jobs that come due do, and an urgent job may have to wait for the round.
 """
 
 
@@ -201,7 +206,8 @@ def take_due(
     half = min(HALF_OF_THE_WORDS, max(1, batch // 2))
     first, *_ = rows = rows_prepared(tx, READY, {"batch": batch, "half": half})
     this.due_at = None if first.next_due is None else time.monotonic() + first.next_due
-    busy = first.to_admit is not None and admit(tx, first.to_admit, alone=first.alone)
+    missed = first.to_admit is not None and admit(tx, first.to_admit, alone=first.alone)
+    busy = missed or first.alone is False
     rules = Rules.of(rule_of(row) for row in rows if row.scope is not None)
     quota = quota_of(tx, rules)
     held = {*rules.paused(Scope.KIND), *quota.exhausted}

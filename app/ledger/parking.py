@@ -1,8 +1,8 @@
 """Who gets in next where a concurrency key allows a few at a time: of those that are parked, the first.
 
 A job holds its key while its row is ready in the outbox, or in flight; a due job that can't have it is parked,
-out of everybody's way. Whatever takes a holder's row away leaves a row in `key_wakes` (a trigger, migration
-`concurrency_keys`), and the dispatcher looks at those keys, and at the keys of what has come due, alone.
+out of everybody's way. The enqueue of what is due leaves a row in `key_wakes`, and so does whatever takes a holder's row
+away (a trigger, migration `concurrency_keys`); the dispatcher looks at those keys, and at the keys of what has come due, alone.
 
 One dispatcher at a time lets jobs in, until its commit: it sees what the one before it has parked, and what has
 left since the one before it looked has left word. So none that is parked is forgotten, and none is let in twice.

@@ -185,8 +185,8 @@ class InFlight(Base):
 
 
 class KeyWake(Base):
-    """Word for the dispatcher that a concurrency key may have become free. Written by whatever frees it, in
-    the same commit (migration `concurrency_keys`); gone with the look that somebody takes.
+    """Word for the dispatcher that a concurrency key may have somebody to let in. Written by the enqueue, and by whatever
+    frees the key, in the same commit (migration `concurrency_keys`); gone with the look that somebody takes.
     """
 
     __tablename__ = "key_wakes"

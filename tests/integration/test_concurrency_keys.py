@@ -326,6 +326,19 @@ class TestNobodyIsInTheWay:
         assert sent == keys
         assert_nobody_is_forgotten(engine)
 
+    def test_while_another_dispatcher_lets_in(
+        self, engine: Engine, tenant: Customer, stranger: Customer
+    ) -> None:
+        """Who can't, leaves the words to the one who can, in their order."""
+        add_all(engine, tenant, [KeyedNote(account=str(n)) for n in range(300)])
+        with engine.connect() as other:
+            take_due(other, batch=1)
+            theirs = add(engine, stranger.id, KeyedNote(account="a"))
+            for _ in range(3):
+                assert send(engine, this := Round()) == []
+                assert this.curbed
+            assert theirs in ids(take_due(other, batch=100, rooms={"default": 5}))
+
     def test_whatever_comes_free_at_once(
         self, engine: Engine, tenant: Customer, stranger: Customer
     ) -> None:
