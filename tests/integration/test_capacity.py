@@ -17,7 +17,7 @@ from tests.support.jobs import Note, add, add_queued
 
 HISTORY = text("""
     INSERT INTO job_history (tenant_id, job_id, at, event, from_state, to_state, attempt, worker)
-    SELECT tenant_id, id, clock_timestamp() - make_interval(secs => :ago), :event, 'x', 'x', 1, :worker
+    SELECT tenant_id, id, now() - make_interval(secs => :ago), :event, 'x', 'x', 1, :worker
     FROM jobs WHERE id = :job_id
 """)
 
