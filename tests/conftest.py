@@ -29,9 +29,11 @@ TOGETHER = ("tests/browser/", "tests/integration/workers/", "tests/integration/o
 """Folders whose files share what they start."""
 
 
-hypothesis.settings.register_profile("no deadline", deadline=None)
-hypothesis.settings.load_profile("no deadline")
-"""How long an example takes is the machine's."""
+# How long an example takes is the machine's. A gate tries the same examples each time, so that what fails is the change;
+# ARGS=--hypothesis-profile=explore tries new ones.
+hypothesis.settings.register_profile("gate", deadline=None, derandomize=True)
+hypothesis.settings.register_profile("explore", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("gate")
 
 
 def pytest_sessionstart() -> None:
