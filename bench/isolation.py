@@ -1,6 +1,6 @@
 """Does work that can wait hold up work that can't? Urgent jobs, alone and with two backlogs behind them.
 
-The whole system runs: web, dispatcher, three pools. The baseline is the time from commit to start of jobs on
+The whole system runs: web, two dispatchers as in production, three pools. The baseline is the time from commit to start of jobs on
 `high` in an idle system; ours the same while 10,000 slow jobs wait on `low`, whose pool is at work on them, and
 a million-row import waits on `default`, whose queue is paused so that all its parts stay waiting. A note says
 what becomes of it while the import runs: then the jobs share the cores with it, and no queue can help that.
@@ -51,11 +51,11 @@ APART_SECONDS = 0.04
 
 
 class WithKinds(Ours):
-    """The pools of `high` and `low`, with the benchmark's kinds."""
+    """The pools of `high` and `low`, with the benchmark's kinds; and the second dispatcher."""
 
     def starts(self) -> list[Program]:
         pools = [self.programs["worker-high"], self.programs["worker-low"]]
-        return [_with_kinds(pool) for pool in pools]
+        return [*map(_with_kinds, pools), self.product.dispatcher("dispatcher-2")]
 
 
 def _with_kinds(program: Program) -> Program:
