@@ -29,9 +29,12 @@ Crash = Callable[[], None]
 
 @pytest.fixture(scope="module")
 def database_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSystem]:
-    """One that flushes, and that may be hurt."""
+    """One that flushes what tests commit, does nothing by itself, and may be hurt."""
     with LocalSystem(tmp_path_factory.mktemp("crash"), programs=("postgres",)) as system:
         system.run_command("migrate")
+        with psycopg.connect(system.postgres.superuser_url, autocommit=True) as connection:
+            connection.execute("ALTER SYSTEM SET autovacuum = off")
+            connection.execute("SELECT pg_reload_conf()")
         yield system
 
 
@@ -42,17 +45,17 @@ def environment(servers: Servers, database_server: LocalSystem) -> dict[str, str
 
 
 @pytest.fixture
-def nothing_flushed(database_server: LocalSystem, engine: Engine) -> Iterator[Crash]:
-    """What is left to the WAL writer to flush isn't; and how to crash."""
+def crash(database_server: LocalSystem, engine: Engine) -> Iterator[Crash]:
+    """Crashes the server, and waits until it has recovered. What is left to the WAL writer to flush isn't, until then."""
     url = database_server.postgres.superuser_url
     with _walwriter_standing(url) as walwriter:
 
-        def crash() -> None:
+        def crash_now() -> None:
             walwriter.kill()  # the server takes that for a crash of all, and begins anew from what is on disk
             wait_for(lambda: _walwriter(url) not in {None, walwriter.pid}, what="the recovery")
             engine.dispose()
 
-        yield crash
+        yield crash_now
 
 
 @contextmanager
@@ -98,7 +101,7 @@ def test_a_crash_that_takes_a_dispatch_back_costs_a_second_message(
     queues: Queues,
     publisher: Publisher,
     worker: Worker,
-    nothing_flushed: Crash,
+    crash: Crash,
 ) -> None:
     ran: list[JobContract] = []
 
@@ -109,7 +112,7 @@ def test_a_crash_that_takes_a_dispatch_back_costs_a_second_message(
     worker.handle(Note, handle)
     job_id = add(engine, tenant.id, Note())
     _dispatch(engine, publisher, job_id)
-    nothing_flushed()
+    crash()
     assert job_facts(engine, job_id).state == "scheduled"
     assert queues.job_ids() == [str(job_id)]
     early = Delivery(
@@ -130,13 +133,13 @@ def test_a_job_that_began_was_dispatched_whatever_crashes(
     tenant: Customer,
     queues: Queues,
     publisher: Publisher,
-    nothing_flushed: Crash,
+    crash: Crash,
 ) -> None:
     job_id = add(engine, tenant.id, Note())
     _dispatch(engine, publisher, job_id)
     with engine.begin() as tx:
         assert claim_now(tx, job_id) is not None
-    nothing_flushed()
+    crash()
     facts = job_facts(engine, job_id)
     assert (facts.state, facts.attempt) == ("running", 1)
     assert events(engine, job_id) == ["enqueue", "dispatch", "claim"]
