@@ -52,7 +52,9 @@ READY = text(f"""
         WHERE outbox.job_id = due.job_id
         RETURNING outbox.tenant_id, outbox.concurrency_key
     ), heeding AS MATERIALIZED (
-        SELECT CASE WHEN EXISTS (SELECT FROM key_wakes) THEN {ALONE} END AS alone
+        SELECT CASE WHEN EXISTS (SELECT FROM key_wakes)
+                      OR EXISTS (SELECT FROM made WHERE concurrency_key IS NOT NULL)
+                    THEN {ALONE} END AS alone
     ), woken AS (
         DELETE FROM key_wakes WHERE id = ANY(
             ARRAY(SELECT id FROM key_wakes WHERE (SELECT alone FROM heeding)
@@ -64,7 +66,7 @@ READY = text(f"""
         SELECT tenant_id, concurrency_key FROM made WHERE concurrency_key IS NOT NULL
         UNION SELECT tenant_id, concurrency_key FROM woken
     )
-    SELECT one.*, coalesce(one.heeds, CASE WHEN one.to_admit IS NOT NULL THEN {ALONE} END) AS alone,
+    SELECT one.*,
            (
                SELECT extract(epoch FROM o.run_at - clock_timestamp())::float8 FROM outbox o
                WHERE NOT o.ready AND NOT o.parked AND o.run_at > statement_timestamp()
@@ -72,7 +74,7 @@ READY = text(f"""
            ) AS next_due,
            r.scope, r.name, r.paused_at, r.paused_reason, r.max_running, r.weight
     FROM (SELECT (SELECT count(*) FROM made) AS made, (SELECT count(*) FROM woken) AS woken,
-                 (SELECT jsonb_agg(keys) FROM keys) AS to_admit, (SELECT alone FROM heeding) AS heeds) one
+                 (SELECT jsonb_agg(keys) FROM keys) AS to_admit, (SELECT alone FROM heeding) AS alone) one
     LEFT JOIN dispatch_rules r ON true
 """)  # noqa: S608 - a constant
 # All locks skip: a row that another dispatcher holds is theirs, and a job that is being cancelled right
