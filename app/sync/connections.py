@@ -170,7 +170,7 @@ def edit(
     error: dict[str, str] = tx.execute(_ERROR, where).scalar_one_or_none() or {}
     held = not by_operator and error.get("code") == HeldByOperator.code
     if held and changes.get("paused") is False:
-        raise _held(error)
+        _check_free(error)
     facts |= {**changes, **where, "token": sealed, "held": held}
     if tx.execute(_EDIT, facts).one_or_none() is None:
         raise _missing(connection_id)
@@ -179,9 +179,7 @@ def edit(
 def delete(tx: Connection, tenant_id: UUID, connection_id: UUID) -> None:
     """With its runs and links; contacts stay, on both sides. Raises NotFound, HeldByOperator."""
     where = {"tenant_id": tenant_id, "id": connection_id}
-    error: dict[str, str] = tx.execute(_ERROR, where).scalar_one_or_none() or {}
-    if error.get("code") == HeldByOperator.code:
-        raise _held(error)
+    _check_free(tx.execute(_ERROR, where).scalar_one_or_none())
     if tx.execute(_DELETE, where).one_or_none() is None:
         raise _missing(connection_id)
     forget_rate(tx, tenant_id, scope_of(connection_id))
@@ -231,8 +229,7 @@ def open_remote(engine: Engine, access: Access, settings: Settings) -> Remote:
 
 def check_active(account: Account) -> None:
     """Raises Conflict."""
-    if account.error and account.error["code"] == HeldByOperator.code:
-        raise _held(account.error)
+    _check_free(account.error)
     if account.state != "active":
         why = account.error["message"] if account.error else "It was paused by hand."
         raise Conflict(
@@ -241,8 +238,10 @@ def check_active(account: Account) -> None:
         )
 
 
-def _held(error: dict[str, Any]) -> HeldByOperator:
-    return HeldByOperator("this connection", error["message"])
+def _check_free(error: dict[str, Any] | None) -> None:
+    """By why the connection is paused."""
+    if error and error["code"] == HeldByOperator.code:
+        raise HeldByOperator("this connection", error["message"])
 
 
 def _check_not_held(tx: Connection, tenant_id: UUID, base_url: str) -> None:
