@@ -125,6 +125,18 @@ class Fleet:
         query = "SELECT count(*) FROM jobs WHERE state = :state AND id = ANY(:ids)"
         return self.number(query, state=state, ids=list(ids))
 
+    def overlaps(self, ids: Sequence[UUID]) -> int:
+        """Of how many pairs of these jobs one began before the other had ended, by the history."""
+        query = """
+            WITH spell AS (
+                SELECT job_id, min(at) FILTER (WHERE event = 'claim') AS began, max(at) AS ended
+                FROM job_history WHERE job_id = ANY(:ids) GROUP BY job_id
+            )
+            SELECT count(*) FROM spell a JOIN spell b
+            ON a.job_id < b.job_id AND a.began < b.ended AND b.began < a.ended
+        """
+        return self.number(query, ids=list(ids))
+
     def wait_until(self, state: str, ids: Sequence[UUID], *, seconds: float = 30) -> None:
         wait_for(
             lambda: self.count(state, ids) == len(ids),

@@ -21,14 +21,6 @@ pytestmark = pytest.mark.long
 
 SOON_SECONDS = 20.0
 """The lease is a minute, and so is what a lost message is waited for."""
-_OVERLAPS = """
-    WITH spell AS (
-        SELECT job_id, min(at) FILTER (WHERE event = 'claim') AS began, max(at) AS ended
-        FROM job_history WHERE job_id = ANY(:ids) GROUP BY job_id
-    )
-    SELECT count(*) FROM spell a JOIN spell b
-    ON a.job_id < b.job_id AND a.began < b.ended AND b.began < a.ended
-"""
 _WAITING = """
     SELECT count(*) FROM pg_stat_activity
     WHERE datname = current_database() AND wait_event_type = 'Lock'
@@ -114,7 +106,7 @@ def test_whoever_is_killed_at_whatever_moment(fleet: Fleet) -> None:
     fleet.stop("fourth")
     fleet.assert_each_done_once(lanes.all)
     for lane in lanes.jobs:
-        assert fleet.number(_OVERLAPS, ids=lane) == 0
+        assert fleet.overlaps(lane) == 0
     for job in set(lanes.all) - set(first):
         assert events(fleet.engine, job) == ["enqueue", "dispatch", "claim", "succeed"]
 
