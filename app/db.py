@@ -8,6 +8,7 @@ import select
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
@@ -30,6 +31,7 @@ from sqlalchemy import (
     create_engine,
     event,
     make_url,
+    text,
 )
 from sqlalchemy.exc import DBAPIError, DisconnectionError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -50,6 +52,7 @@ transaction for longer than any job may take loses it.
 CONNECT_SECONDS = 5
 _STALE = (InvalidSqlStatementName, DuplicatePreparedStatement, ReadOnlySqlTransaction)
 _READ_ONLY, _ON = "SHOW transaction_read_only", "on"
+_NOW = text("SELECT clock_timestamp()")
 _MADE = "made"
 _CHANGED = "cached plan must not change result type"
 
@@ -253,6 +256,12 @@ def reach(engine: Engine) -> None:
     """Ask the server whether it takes writes. Raises SQLAlchemy's errors, and ReadOnly."""
     with engine.connect() as connection:
         insist_on_writes(connection)
+
+
+def database_time(tx: Connection) -> datetime:
+    """Now. What is compared with a time in the database is asked of its clock: a process's own may be off."""
+    now: datetime = tx.execute(_NOW).scalar_one()
+    return now
 
 
 def insist_on_writes(connection: Connection) -> None:

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, text
 
 from app.capacity.durations import Durations
 from app.capacity.plan import Demand
+from app.db import database_time
 
 MINUTE = 60
 HOUR_MINUTES = 60
@@ -19,7 +20,6 @@ _FEWEST_PAUSES = 20
 
 _LIMIT = text("SET LOCAL statement_timeout = '120s'")
 _MAX_CONNECTIONS = text("SELECT current_setting('max_connections')::int")
-_NOW = text("SELECT clock_timestamp()")
 _BOUNDS = text("SELECT min(id), max(id) FROM job_history")
 _AT = text("SELECT id, at FROM job_history WHERE id >= :id ORDER BY id LIMIT 1")
 # Of an attempt, until whatever came next in its job's history: its end, or another that took it over.
@@ -106,7 +106,7 @@ def measure(tx: Connection, period: timedelta) -> Found:
     history of the period once or twice; not longer than two minutes (sqlalchemy.exc.OperationalError).
     """
     tx.execute(_LIMIT)
-    until: datetime = tx.execute(_NOW).scalar_one()
+    until = database_time(tx)
     since = until - period
     span = {"since": since, "until": until, "first": first_since(tx, since - CLOCKS_APART)}
     figures = [

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from app.api.queues import QueueView, queue_views
 from app.console.words import NONE, ago, figure, span
+from app.db import database_time
 from app.ledger.blast import COUNTED, open_numbers
 from app.ledger.processes import ProcessSeen, seen
 
@@ -18,7 +19,6 @@ SILENT = timedelta(seconds=30)
 """What hasn't been seen for longer needs a look."""
 LATE_SECONDS = 60
 CHORES = ("collector", "timekeeper", "scheduler", "gauge", "janitor")
-_NOW = text("SELECT clock_timestamp()")
 _SELDOM = {"janitor": timedelta(minutes=25)}
 
 
@@ -52,7 +52,7 @@ class Overview:
 
 def overview(tx: Connection) -> Overview:
     """As of now."""
-    now: datetime = tx.execute(_NOW).scalar_one()
+    now = database_time(tx)
     queues = queue_views(tx, None)
     processes = seen(tx)
     pools = [one for one in processes if one.role == "worker"]

@@ -5,8 +5,9 @@ file, what imports needed only while they ran, and exports that have expired or 
 from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine
 
+from app.db import database_time
 from app.exports import files as exports
 from app.files import objects as files
 from app.imports.direct import forget_abandoned
@@ -64,8 +65,7 @@ class Janitor:
 
     def _now(self) -> datetime:
         with self._engine.connect() as tx:
-            now: datetime = tx.execute(text("SELECT clock_timestamp()")).scalar_one()
-        return now
+            return database_time(tx)
 
 
 def _is_ours(key: str) -> bool:

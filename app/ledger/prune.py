@@ -12,6 +12,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
+from app.db import database_time
 from app.ledger.belongings import forget_doomed
 
 BATCH = 1000
@@ -19,7 +20,6 @@ _FIRST = UUID(int=0)
 _CLOCKS_APART = timedelta(days=1)
 """Ids are made by processes, whose clocks may be off; when a job ended, the database has written."""
 
-_NOW = text("SELECT clock_timestamp()")
 # The shortest retention that anybody has: jobs younger than that need no look.
 _BEFORE = text("""
     SELECT clock_timestamp() - make_interval(days => least(CAST(:days AS int), min(days)))
@@ -98,7 +98,7 @@ def prune_jobs(tx: Connection, after: str | None, *, days: int, batch: int = BAT
 
 def prune_batches(tx: Connection, after: str | None, *, days: int, batch: int = BATCH) -> Pruned:
     """Remove batches that ended more than `days` ago and have no job left."""
-    now: datetime = tx.execute(_NOW).scalar_one()
+    now = database_time(tx)
     facts = {"before": _first_id(now - timedelta(days=days) + _CLOCKS_APART), "days": days}
     return _until_less(tx.execute(_BATCHES, {**facts, "batch": batch}).rowcount, batch, after)
 

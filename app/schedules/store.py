@@ -9,6 +9,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Row, text
 
+from app.db import database_time
 from app.errors import Conflict, HeldByOperator, NotFound, Unprocessable
 from app.ids import new_id
 from app.ledger.contract import Catalog, JobContract
@@ -61,7 +62,6 @@ _UPDATE = text("""
         updated_at = clock_timestamp()
     WHERE id = :id
 """)
-_NOW = text("SELECT clock_timestamp()")
 _DELETE = text("DELETE FROM schedules WHERE id = :id AND tenant_id = :tenant_id")
 _RAN = text("UPDATE schedules SET last_job_id = :job_id WHERE id = :id")
 _FOLLOWERS = text("""
@@ -257,7 +257,7 @@ def run_now(
     if public_only:
         _check_free(schedule)
     job = _job(schedule, catalog, public_only=public_only)
-    job.check_makes_sense(tx.execute(_NOW).scalar_one())
+    job.check_makes_sense(database_time(tx))
     job_id = enqueue(tx, tenant_id, job).id
     tx.execute(_RAN, {"id": schedule_id, "job_id": job_id})
     return job_id
